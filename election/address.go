@@ -1,0 +1,196 @@
+package election
+
+import "time"
+
+type addrState int
+
+const (
+	unsure  addrState = iota // nobody has looked since the start
+	absent                   // read back: on no link
+	present                  // set by this process, or found and adopted
+	maybe                    // a call failed; it may be there until `until`
+)
+
+type op int
+
+const (
+	opNone op = iota
+	opSet
+	opClear
+)
+
+const (
+	// setEvery spaces refreshes: everybody on the node who listens for address
+	// changes hears each one.
+	setEvery = 750 * time.Millisecond
+
+	// setSlack is how long before the latest safe instant a set call is normally
+	// made; lastSlack is what is left for the one that lets the address live as
+	// long as the right. A process that is frozen for longer than the slack, in
+	// the middle of the call, is killed (rule 6).
+	setSlack  = 500 * time.Millisecond
+	lastSlack = 120 * time.Millisecond
+
+	setRetry   = 200 * time.Millisecond
+	clearRetry = 100 * time.Millisecond
+
+	// earlyExpiry is how much too early the kernel may remove an address.
+	earlyExpiry = 20 * time.Millisecond
+)
+
+// address is what this node knows of the address on its own link.
+type address struct {
+	state   addrState
+	op      op
+	seq     uint64  // of op
+	life    int     // of the set call under way, in seconds
+	latest  Instant // at which that call may take effect
+	dirty   bool    // a set call took effect too late: clear before anything else
+	from    Instant // its lifetime ends no earlier
+	until   Instant // its lifetime ends no later
+	retryAt Instant
+	lost    bool // removed by somebody while a set call was under way
+}
+
+func (m *Machine) addressEvent(ev Event) {
+	a := &m.addr
+	switch e := ev.(type) {
+	case AddressFound:
+		if a.state != unsure || a.op != opNone {
+			return
+		}
+		a.state = absent
+		if e.Present {
+			a.state, a.from, a.until = maybe, 0, e.Until
+		}
+	case AddressSet:
+		if a.op == opSet && a.seq == e.Seq {
+			a.op = opNone
+			m.setDone(e)
+		}
+	case AddressCleared:
+		if a.op == opClear && a.seq == e.Seq {
+			a.op = opNone
+			m.clearDone(e)
+		}
+	case AddressLost:
+		m.addressLost()
+	}
+}
+
+func (m *Machine) setDone(e AddressSet) {
+	a := &m.addr
+	life := seconds(a.life)
+	if !e.OK || e.After > a.latest {
+		a.until = max(a.until, e.After+life)
+		a.retryAt = m.now.Boot + setRetry
+		a.state = maybe
+		a.dirty = e.After > a.latest
+		m.warnOnce("set the address: " + e.Reason)
+		return
+	}
+	m.warned = ""
+	a.from, a.until = e.Before+life-earlyExpiry, e.After+life
+	a.state = present
+	if a.lost {
+		a.lost, a.state = false, absent
+	}
+}
+
+func (m *Machine) clearDone(e AddressCleared) {
+	a := &m.addr
+	a.lost = false
+	if e.OK {
+		a.dirty = false
+		a.state, a.from, a.until = absent, 0, 0
+		return
+	}
+	a.state = maybe
+	a.retryAt = m.now.Boot + clearRetry
+	m.warnOnce("clear the address: " + e.Reason)
+}
+
+func (m *Machine) addressLost() {
+	a := &m.addr
+	switch {
+	case a.op == opSet:
+		a.lost = true
+	case a.op == opNone && a.state == present:
+		a.state, a.from = absent, 0
+		if m.serving() {
+			m.emit(Warn{Text: "somebody removed the address from the link; setting it again"})
+		}
+	}
+}
+
+// driveAddress brings the link in line with the right to serve.
+func (m *Machine) driveAddress() {
+	a := &m.addr
+	if !m.serving() || a.dirty {
+		// A set call that has not returned counts as set: the clear queues behind it.
+		if a.op != opClear && a.state != unsure && (a.state != absent || a.op == opSet) && (a.dirty || m.reached(a.retryAt)) {
+			a.op, a.seq = opClear, m.newSeq()
+			m.emit(ClearAddress{Seq: a.seq})
+		}
+		return
+	}
+	if a.op != opNone || !m.term.confirmed || a.state == unsure || !m.reached(a.retryAt) {
+		return
+	}
+	m.refresh()
+}
+
+// refresh sets the address if it is not there, if that prolongs its life by
+// enough to be worth a call, or if this is the last instant that lets it live
+// as long as the right does.
+func (m *Machine) refresh() {
+	a, limit, now := &m.addr, m.limit(), m.now.Boot
+	if a.state != present {
+		if !m.setAddress(limit, setSlack) {
+			m.setAddress(limit, lastSlack)
+		}
+		return
+	}
+	if life := lifetime(limit, now, setSlack); life > 0 && now+seconds(life) >= a.from+setEvery {
+		m.setAddress(limit, setSlack)
+		return
+	}
+	if a.from >= m.right() {
+		return
+	}
+	life := lifetime(limit, now, lastSlack)
+	last := limit - seconds(life) - KernelLateness - killLateness - lastSlack
+	if life > 0 && last+seconds(life) > a.from+earlyExpiry && m.reached(last-10*time.Millisecond) {
+		m.setAddress(limit, lastSlack)
+	}
+}
+
+// setAddress emits a set call with the longest lifetime in whole seconds that
+// ends before limit even if the kernel is late, and reports whether one fits.
+func (m *Machine) setAddress(limit Instant, slack time.Duration) bool {
+	a := &m.addr
+	life := lifetime(limit, m.now.Boot, slack)
+	if a.op != opNone || life < 1 {
+		return false
+	}
+	a.op, a.seq, a.life, a.lost = opSet, m.newSeq(), life, false
+	a.latest = limit - seconds(life) - KernelLateness - killLateness
+	m.emit(SetAddress{Seq: a.seq, Lifetime: life, Latest: a.latest})
+	return true
+}
+
+// lifetime is the largest number of whole seconds that an address set now may
+// live so that the kernel has removed it by limit (rule 5).
+func lifetime(limit, now Instant, slack time.Duration) int {
+	room := limit - now - KernelLateness - killLateness - slack
+	if room <= 0 {
+		return 0
+	}
+	return int(room / time.Second)
+}
+
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
+
+func (s addrState) String() string {
+	return [...]string{"not looked at", "absent", "present", "uncertain"}[s]
+}

@@ -1,0 +1,210 @@
+package election
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// driveCandidate takes the record over when its time has come.
+func (m *Machine) driveCandidate() {
+	if m.term != nil {
+		return
+	}
+	if m.etcd.Local && !m.stopping() {
+		// Watches die silently: without a sign for half a takeover, look (rule 3).
+		m.keepReading(m.cfg.Timing.Takeover / 2)
+	}
+	if !m.mayCampaign() {
+		return
+	}
+	wait, proof := m.waitFor()
+	due := m.seen.at + wait
+	if !m.seen.known || !m.reached(max(due+m.stagger(), m.notBefore)) {
+		return
+	}
+	if proof && !m.agreed(due) {
+		return
+	}
+	m.campaign()
+}
+
+// mayCampaign: a leftover address is cleared first (rule 8), and a record that
+// is not understood is left to the operator.
+func (m *Machine) mayCampaign() bool {
+	if m.drained || m.stopping() || !m.etcd.Local || !m.link.Present {
+		return false
+	}
+	if m.seen.bad != nil {
+		m.warnOnce(m.seen.bad.Error() + "; havipctl release replaces it")
+		return false
+	}
+	return m.addr.state == absent && m.addr.op == opNone
+}
+
+// waitFor is how long the record in sight must not change before it may be
+// taken, and whether a fresh read must agree. It is the record's own takeover,
+// not this node's (rule 3). Only a record that was seen to become free, and one
+// that is this node's own, need no wait (rule 9).
+func (m *Machine) waitFor() (wait time.Duration, proof bool) {
+	rec := m.seen.rec
+	switch {
+	case m.seen.raw == "":
+		return m.cfg.Timing.Takeover, true
+	case m.mine(rec):
+		return 0, false
+	case rec.Free() && !rec.Wait && m.seen.live:
+		return 0, false
+	default:
+		return rec.Takeover(), true
+	}
+}
+
+// agreed reports whether a linearizable read that was sent after due shows the
+// value in sight unchanged, and asks for one.
+func (m *Machine) agreed(due Instant) bool {
+	if m.lastRead.known && m.lastRead.at >= due && m.lastRead.raw == m.seen.raw {
+		return true
+	}
+	switch {
+	case m.reading.sent < due:
+		m.startRead()
+	case m.reading.id != "":
+		m.retryRead()
+	case m.reached(m.reading.sent + m.cfg.Timing.Retry):
+		m.startRead()
+	}
+	return false
+}
+
+// keepReading reads when nothing has been seen for the given time.
+func (m *Machine) keepReading(quiet time.Duration) {
+	if m.reading.id != "" {
+		m.retryRead()
+		return
+	}
+	last := max(m.seen.sign, m.reading.sent)
+	if !m.seen.known || quiet == 0 {
+		last, quiet = m.reading.sent, m.cfg.Timing.Retry
+		if last == 0 {
+			quiet = 0
+		}
+	}
+	if m.reached(last + quiet) {
+		m.startRead()
+	}
+}
+
+// retryRead gives up on a read that has not come back for a while.
+func (m *Machine) retryRead() {
+	if m.reached(m.reading.sent + readTimeout + m.cfg.Timing.Retry) {
+		m.startRead()
+	}
+}
+
+// readTimeout bounds one read; without an etcd leader it hangs.
+const readTimeout = time.Second
+
+func (m *Machine) startRead() {
+	m.reading = reading{id: m.newID(), sent: m.now.Boot}
+	m.emit(Read{ID: m.reading.id, Timeout: readTimeout})
+	m.wakeAt(m.reading.sent + readTimeout + m.cfg.Timing.Retry)
+}
+
+// campaign sends one takeover; a further one while the first has no answer.
+func (m *Machine) campaign() {
+	if m.flyingWrites() >= maxInFlight {
+		return
+	}
+	// A watch may show this node's own write before its outcome is here.
+	recent := m.campaigned >= m.seen.at || m.flying(m.seen.rec.ID)
+	if recent && !m.reached(m.campaigned+m.cfg.Timing.Retry) {
+		return
+	}
+	m.campaigned = m.now.Boot
+	m.send(write{expect: m.seen.raw, rec: m.taken(), timeout: readTimeout})
+	m.wakeAt(m.campaigned + m.cfg.Timing.Retry)
+}
+
+// taken is the record of a term that begins now.
+func (m *Machine) taken() Record {
+	rec := m.renewed(Record{})
+	old := m.seen.rec
+	rec.Node, rec.Renewal, rec.Since = m.cfg.Node, 0, m.now.Wall
+	move := &Move{From: old.Node, To: m.cfg.Node, AtMS: m.now.Wall}
+	quiet := (m.now.Boot - m.seen.at).Milliseconds()
+	switch {
+	case m.seen.raw == "":
+		move.Reason = "there was no record"
+	case m.mine(old):
+		rec.Since, rec.Renewal = old.Since, old.Renewal+1
+		move.LostMS = m.now.Wall - quiet
+		move.Reason = "its own record again, after etcd had confirmed nothing for longer than hold"
+		if m.savedMine(old) {
+			move.Reason = "its own record again, after a restart"
+		}
+	case old.Free():
+		move.Reason = "the record was free: " + moveReason(old)
+		if old.Move != nil {
+			move.From, move.LostMS = old.Move.From, old.Move.LostMS
+		}
+	default:
+		move.LostMS = m.now.Wall - quiet
+		move.Reason = fmt.Sprintf("%s stopped renewing", old.Node)
+	}
+	rec.Move = move
+	return rec
+}
+
+// stagger is this node's place among those who could take over, in time.
+func (m *Machine) stagger() time.Duration {
+	if m.seen.known && m.seen.bad == nil && m.seen.raw != "" && m.mine(m.seen.rec) {
+		return 0
+	}
+	gone := m.seen.rec.Node
+	place := 0
+	me := m.self()
+	for _, p := range m.peers {
+		if p.Node != m.cfg.Node && p.Node != gone && p.Able && better(p, me) {
+			place++
+		}
+	}
+	return time.Duration(place) * rankStep
+}
+
+func (m *Machine) self() Peer {
+	return Peer{Node: m.cfg.Node, Priority: m.cfg.Priority, Healthy: m.health.OK, LinkUp: m.link.Up}
+}
+
+func better(a, b Peer) bool { return comparePeers(a, b) < 0 }
+
+// comparePeers ranks by health, then priority, then node name. An unhealthy
+// candidate ranks last; it is not excluded.
+func comparePeers(a, b Peer) int {
+	fit := func(p Peer) int {
+		if p.Healthy && p.LinkUp {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(
+		cmp.Compare(fit(a), fit(b)),
+		cmp.Compare(b.Priority, a.Priority),
+		cmp.Compare(a.Node, b.Node),
+	)
+}
+
+// successors are the nodes that could take the address from this one, the best
+// first. healthy leaves out those that are no better off than a sick holder.
+func (m *Machine) successors(healthy bool) []Peer {
+	var s []Peer
+	for _, p := range m.peers {
+		if p.Node == m.cfg.Node || !p.Able || p.Drained || (healthy && !(p.Healthy && p.LinkUp)) {
+			continue
+		}
+		s = append(s, p)
+	}
+	slices.SortFunc(s, comparePeers)
+	return s
+}

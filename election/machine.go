@@ -1,0 +1,272 @@
+package election
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+const (
+	never = Instant(math.MaxInt64)
+
+	// rankStep staggers the takeovers of candidates, so that the best one wins
+	// without a storm. It exceeds a read and a transaction on a local network.
+	rankStep = 50 * time.Millisecond
+
+	// maxUnsettled bounds how many writes without an outcome a node without a
+	// right remembers; forgetting one costs speed, never safety.
+	maxUnsettled = 64
+
+	// maxInFlight bounds the transactions a candidate has under way at once.
+	maxInFlight = 4
+)
+
+// Machine decides. It is driven by Step alone, owns no clock, no goroutine and
+// no socket, and is not safe for concurrent use: one goroutine owns it.
+type Machine struct {
+	cfg  Config
+	now  Now
+	next Instant
+	out  []Action
+
+	role    Role
+	why     string
+	counter uint64 // of IDs and sequence numbers
+
+	etcd     Etcd
+	seen     sighting
+	reading  reading  // under way
+	lastRead sighting // the last one that ended, with the instant it was SENT
+	peers    []Peer
+	call     Call
+	offer    offer
+
+	term   *term
+	past   string      // ID of the last confirmed write of a term that lapsed
+	saved  *SavedState // what an earlier process left and this one may still adopt
+	writes []write     // mine, not settled
+	forced forced      // an operator's release under way
+
+	addr   address
+	leave  *leave
+	health Health
+	link   Link
+
+	drained     bool
+	stopBy      Instant // 0: not stopping
+	exited      bool
+	campaigned  Instant // last takeover sent
+	notBefore   Instant // no takeover before, after a release by command
+	leaveAfter  Instant // no leaving before, after one that failed
+	betterSince Instant // since when preemption is due to count; never: nobody better
+	published   Peer
+	publishedOK bool
+	warned      string
+}
+
+// sighting is a value of the record and when this node's clock says it was seen.
+type sighting struct {
+	known bool
+	raw   string
+	rec   Record
+	bad   error
+	at    Instant // first seen, or for lastRead: sent
+	sign  Instant // last sign that it is current
+	live  bool
+	id    string
+}
+
+type reading struct {
+	id   string
+	sent Instant
+}
+
+type offer struct {
+	id, call string
+	sent     Instant
+}
+
+type forced struct {
+	id    string
+	token uint64
+}
+
+// term is a record that is this node's own.
+type term struct {
+	raw       string // what the next write expects; "" while adopting
+	rec       Record
+	sent      Instant // of the last confirmed write
+	tried     Instant // of the last write
+	right     Instant // sent + hold
+	limit     Instant // sent + 0.99 takeover: by then the kernel must have removed the address
+	confirmed bool    // by a compare-and-swap or an offer of this process
+	shorten   uint64  // Seq of the Save that must come before a write that shortens
+	shortenOK bool
+}
+
+// write is a transaction that may have committed or may still commit.
+type write struct {
+	id, expect, value string
+	rec               Record
+	sent              Instant
+	flying            bool // no outcome yet
+	gives             bool // gives the record away
+	timeout           time.Duration
+}
+
+// New returns a machine for a node that starts now, and its first actions.
+// saved is what an earlier process of this boot left, or nil.
+func New(cfg Config, now Now, saved *SavedState, drained bool) (*Machine, []Action) {
+	m := &Machine{cfg: cfg, now: now, drained: drained, betterSince: never}
+	m.why = "just started"
+	m.health.OK = true
+	m.link = Link{Reason: "not looked at yet"}
+	m.adopt(saved)
+	m.emit(FindAddress{})
+	return m, m.finish()
+}
+
+// Step tells the machine one event and returns what it wants done.
+func (m *Machine) Step(now Now, ev Event) []Action {
+	m.now.Wall = now.Wall
+	m.now.Boot = max(m.now.Boot, now.Boot)
+	m.handle(ev)
+	return m.finish()
+}
+
+// Next is the instant at which the machine wants a Tick.
+func (m *Machine) Next() Instant { return m.next }
+
+func (m *Machine) finish() []Action {
+	m.next = never
+	if !m.exited {
+		m.expireRight()
+		m.driveLeave()
+		m.driveTerm()
+		m.driveCandidate()
+		m.driveAddress()
+		m.driveStop()
+		m.settleRole()
+		m.publish()
+	}
+	out := m.out
+	m.out = nil
+	return out
+}
+
+func (m *Machine) handle(ev Event) {
+	switch e := ev.(type) {
+	case Tick:
+	case Observed:
+		m.observe(e)
+	case ReadFailed:
+		if e.Read == m.reading.id {
+			m.reading.id = ""
+		}
+	case Wrote:
+		m.wrote(e)
+	case Etcd:
+		m.etcd = e
+	case Peers:
+		m.peers = slices.Clone(e.List)
+	case Called:
+		m.called(e.Call)
+	case AddressFound, AddressSet, AddressCleared, AddressLost:
+		m.addressEvent(ev)
+	case Saved:
+		m.stateSaved(e)
+	case Health:
+		m.health = e
+	case Link:
+		m.link = e
+	case HandOver:
+		m.commandHandOver(e)
+	case SetDrained:
+		m.commandDrain(e)
+	case Release:
+		m.commandRelease(e)
+	case Stop:
+		if m.stopBy == 0 {
+			m.stopBy = m.now.Boot + stopBudget
+		}
+	}
+}
+
+func (m *Machine) emit(a Action) { m.out = append(m.out, a) }
+
+// wakeAt asks for a Tick at t; the earliest wish counts.
+func (m *Machine) wakeAt(t Instant) { m.next = min(m.next, t) }
+
+// reached reports whether t has come, and asks for a Tick if it has not.
+func (m *Machine) reached(t Instant) bool {
+	if m.now.Boot >= t {
+		return true
+	}
+	m.wakeAt(t)
+	return false
+}
+
+func (m *Machine) newID() string {
+	return makeID(m.cfg.Incarnation, m.newSeq())
+}
+
+func (m *Machine) newSeq() uint64 {
+	m.counter++
+	return m.counter
+}
+
+func (m *Machine) stopping() bool { return m.stopBy != 0 }
+
+// become is the only place where the role changes.
+func (m *Machine) become(r Role, reason string) {
+	m.why = reason
+	if r == m.role {
+		return
+	}
+	m.emit(Note{From: m.role, To: r, Reason: reason})
+	m.role = r
+}
+
+// settleRole derives the role of a node that has no term.
+func (m *Machine) settleRole() {
+	if m.term != nil {
+		return
+	}
+	switch {
+	case m.drained:
+		m.become(Drained, "drained by an operator")
+	case !m.etcd.Local:
+		m.become(Waiting, "no usable etcd member on this node: "+m.etcd.Reason)
+	case !m.seen.known:
+		m.become(Waiting, "the record is not read yet")
+	case m.role != Candidate:
+		m.become(Candidate, "the local etcd member answers")
+	}
+}
+
+func (m *Machine) warnOnce(text string) {
+	if text != m.warned {
+		m.warned = text
+		m.emit(Warn{Text: text})
+	}
+}
+
+func (m *Machine) publish() {
+	p := Peer{
+		Node: m.cfg.Node, Role: m.role.String(), Priority: m.cfg.Priority,
+		Healthy: m.health.OK, Drained: m.drained, LinkUp: m.link.Present && m.link.Up,
+		Able: m.able(),
+		Call: m.offer.call, Offer: m.offer.id,
+	}
+	if m.publishedOK && p == m.published {
+		return
+	}
+	m.published, m.publishedOK = p, true
+	m.emit(Publish{Peer: p})
+}
+
+// able reports whether this node could take the address over at once.
+func (m *Machine) able() bool {
+	return m.term == nil && m.etcd.Local && m.seen.known && m.addr.state == absent &&
+		m.link.Present && !m.drained && !m.stopping()
+}

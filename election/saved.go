@@ -1,0 +1,62 @@
+package election
+
+import "fmt"
+
+// state is what the next process of this boot needs to adopt the record.
+func (m *Machine) state(givenAway bool) *SavedState {
+	return &SavedState{
+		Schema: Schema, Node: m.cfg.Node, ID: m.term.rec.ID,
+		Right: m.right(), Limit: m.limit(), GivenAway: givenAway,
+	}
+}
+
+// adopt begins with the term of an earlier process of this boot: the address is
+// left alone until its old deadline, a read shows whose the record is, and only
+// a new transaction gives a new right (rule 8).
+func (m *Machine) adopt(s *SavedState) {
+	if s == nil || s.Schema != Schema || s.Node != m.cfg.Node || s.GivenAway {
+		return
+	}
+	c := *s
+	m.saved = &c
+	if m.now.Boot >= s.Right {
+		return // too late to keep serving, but a record that is still ours need not be waited out
+	}
+	m.term = &term{right: s.Right, limit: s.Limit, rec: Record{ID: s.ID, Node: m.cfg.Node}}
+	m.become(Holder, "adopting the address of the process before this one")
+}
+
+// adoptSeen decides once a read shows the record.
+func (m *Machine) adoptSeen() {
+	s := m.seen
+	if s.raw == "" || s.bad != nil || !m.savedMine(s.rec) || s.rec.Node != m.cfg.Node || s.rec.Offer != "" {
+		m.lose(fmt.Sprintf("nothing to adopt: %s", m.lostTo()))
+		return
+	}
+	m.term.raw, m.term.rec = s.raw, s.rec
+	m.term.tried, m.term.sent = 0, m.now.Boot-m.cfg.Timing.Renewal
+}
+
+func (m *Machine) stateSaved(e Saved) {
+	if m.term != nil && m.term.shorten == e.Seq && e.Seq != 0 {
+		m.term.shortenOK = e.OK
+		if !e.OK {
+			m.term.shorten = 0
+		}
+	}
+	if m.leave == nil || m.leave.saving != e.Seq || e.Seq == 0 {
+		return
+	}
+	if e.OK {
+		m.leave.saved = true
+		return
+	}
+	// Without the mark a restarted process could adopt what was given away, so
+	// nothing is sent: record and kernel lifetime run out together.
+	l := m.leave
+	m.leave = nil
+	if l.token != 0 {
+		m.emit(Done{Token: l.token, Err: "the state could not be saved; the record runs out by itself"})
+	}
+	m.lose("gave up: the state could not be saved before giving the address away")
+}

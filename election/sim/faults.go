@@ -1,0 +1,188 @@
+package sim
+
+import (
+	"time"
+
+	"havip/election"
+)
+
+// randomFault lets one thing go wrong, and often heals it some time later.
+func (w *World) randomFault() {
+	n := w.pick()
+	if h := w.holders(); len(h) > 0 && w.chance(0.6) {
+		n = h[0]
+	}
+	faults := []func(*node){
+		w.crashProcess, w.freeze, w.freeze, w.losePower, w.cutNode, w.cutNode, w.killMember, w.loseLeader, w.loseLeader,
+		w.restore, w.silence, w.failHealth, w.handOver, w.handOver, w.drain, w.stop, w.release, w.deletes, w.slow, w.overload, w.loseQuorum, w.failLink,
+	}
+	faults[w.rng.IntN(len(faults))](n)
+}
+
+func (w *World) crashProcess(n *node) {
+	w.fault("%s: daemon killed", n.name)
+	n.kill("SIGKILL")
+	if w.chance(0.3) {
+		n.timing = otherTiming(w.rng)
+	}
+	if w.chance(0.8) {
+		w.after(w.between(50*ms, 5*sec), n.start)
+	}
+}
+
+func (w *World) freeze(n *node) {
+	if !n.alive {
+		return
+	}
+	d := w.between(50*ms, 9*sec)
+	w.fault("%s: daemon frozen for %v", n.name, d)
+	n.frozen = true
+	w.after(d, n.thaw)
+}
+
+func (w *World) losePower(n *node) {
+	w.fault("%s: power off", n.name)
+	n.powerOff()
+	w.tellEtcd()
+	if w.chance(0.4) {
+		w.after(w.between(sec, 6*sec), n.powerOn)
+	}
+}
+
+func (w *World) cutNode(n *node) {
+	d := w.between(100*ms, 8*sec)
+	w.fault("%s: cut off for %v", n.name, d)
+	n.cut = true
+	w.tellEtcd()
+	w.after(d, func() { n.cut = false; w.tellEtcd() })
+}
+
+func (w *World) killMember(n *node) {
+	d := w.between(100*ms, 8*sec)
+	w.fault("%s: etcd member gone for %v", n.name, d)
+	n.member = false
+	w.tellEtcd()
+	w.after(d, func() { n.member = true; w.tellEtcd() })
+}
+
+func (w *World) loseLeader(*node) {
+	d := w.between(300*ms, 2500*ms)
+	w.fault("etcd: no leader for %v", d)
+	w.etcd.leaderless = true
+	w.after(d, func() { w.etcd.leaderless = false })
+}
+
+func (w *World) loseQuorum(*node) {
+	d := w.between(500*ms, 7*sec)
+	w.fault("etcd: no quorum for %v", d)
+	w.etcd.down = true
+	w.tellEtcd()
+	w.after(d, func() { w.etcd.down = false; w.tellEtcd() })
+}
+
+// restore brings an older snapshot back, after the downtime that the promise
+// asks for: longer than the longest takeover.
+func (w *World) restore(*node) {
+	h := w.etcd.history
+	if len(h) == 0 || w.etcd.down {
+		return
+	}
+	down := w.longestTakeover()*102/100 + w.between(200*ms, 2*sec)
+	w.fault("etcd: down for %v, then an older snapshot", down)
+	s := &w.etcd
+	s.down = true
+	s.epoch++
+	w.tellEtcd()
+	back := h[max(0, len(h)-1-w.rng.IntN(40))]
+	w.after(down, func() {
+		w.stats.Restored++
+		s.value, s.down = back, false
+		s.epoch++
+		s.call, s.presence = election.Call{}, nil
+		for _, n := range w.nodes {
+			n.watching = false
+			n.rewatch(w.between(10*ms, 700*ms))
+			if n.alive && n.pub != nil {
+				n.pubGen++
+				n.publish(n.gen, n.pubGen)
+			}
+		}
+		w.tellEtcd()
+	})
+}
+
+func (w *World) silence(n *node) {
+	d := w.between(500*ms, 8*sec)
+	w.fault("%s: watch silent for %v", n.name, d)
+	n.silent, n.watching = true, false
+	w.after(d, func() {
+		n.silent = false
+		n.rewatch(w.between(0, 300*ms))
+	})
+}
+
+func (w *World) failHealth(n *node) {
+	n.healthy = !n.healthy
+	w.fault("%s: API server healthy: %v", n.name, n.healthy)
+	n.step(election.Health{OK: n.healthy, Reason: n.healthReason()})
+}
+
+func (w *World) failLink(n *node) {
+	w.fault("%s: link down", n.name)
+	n.step(election.Link{Present: true, Reason: "no carrier"})
+	w.after(w.between(100*ms, 5*sec), func() { n.step(election.Link{Present: true, Up: true}) })
+}
+
+func (w *World) handOver(n *node) {
+	w.fault("%s: handover", n.name)
+	n.step(election.HandOver{Token: 7})
+}
+
+func (w *World) drain(n *node) {
+	on := !n.drained
+	w.fault("%s: drained: %v", n.name, on)
+	n.drained = on
+	n.step(election.SetDrained{Token: 8, On: on})
+}
+
+func (w *World) stop(n *node) {
+	w.fault("%s: daemon stops", n.name)
+	n.step(election.Stop{})
+	w.after(w.between(500*ms, 8*sec), n.start)
+}
+
+func (w *World) release(n *node) {
+	w.fault("%s: release", n.name)
+	n.step(election.Release{Token: 9})
+}
+
+func (w *World) deletes(n *node) {
+	w.fault("%s: somebody deletes the address", n.name)
+	n.deleteAddress()
+}
+
+func (w *World) slow(*node) {
+	d := w.between(100*ms, 1800*ms)
+	w.fault("etcd: every call takes %v longer", d)
+	w.etcd.slow = d
+	w.after(w.between(sec, 6*sec), func() { w.etcd.slow = 0 })
+}
+
+// overload freezes a daemon again and again for short times, as a starved or
+// swapping machine does.
+func (w *World) overload(n *node) {
+	w.fault("%s: starved", n.name)
+	end := w.now + w.between(sec, 6*sec)
+	var again func()
+	again = func() {
+		if w.now > end || w.settled {
+			return
+		}
+		n.frozen = n.alive
+		w.after(w.between(10*ms, 1200*ms), func() {
+			n.thaw()
+			w.after(w.between(time.Millisecond, 300*ms), again)
+		})
+	}
+	again()
+}

@@ -1,0 +1,183 @@
+package sim
+
+import (
+	"time"
+
+	"havip/election"
+)
+
+// nextCall lets the one goroutine that calls the kernel take its next order.
+func (n *node) nextCall() {
+	if n.busy || len(n.queue) == 0 || !n.alive {
+		return
+	}
+	a := n.queue[0]
+	n.queue = n.queue[1:]
+	n.busy = true
+	gen := n.gen
+	n.w.after(n.w.wake(), func() { n.userspace(gen, func() { n.call(gen, a) }) })
+}
+
+// userspace runs do in the process of generation gen: not while it is frozen,
+// and not if it is gone.
+func (n *node) userspace(gen int, do func()) {
+	switch {
+	case !n.alive || n.gen != gen:
+	case n.frozen:
+		n.w.after(5*ms, func() { n.userspace(gen, do) })
+	default:
+		do()
+	}
+}
+
+func (n *node) returned(gen int, ev election.Event) {
+	n.userspace(gen, func() {
+		n.busy = false
+		n.step(ev)
+		n.nextCall()
+	})
+}
+
+func (n *node) call(gen int, a election.Action) {
+	switch a := a.(type) {
+	case election.SetAddress:
+		n.callSet(gen, a)
+	case election.ClearAddress:
+		n.w.after(n.w.between(ms/5, 3*ms), func() {
+			if n.powered {
+				n.removed("cleared")
+			}
+			n.w.after(n.w.between(0, ms), func() { n.returned(gen, election.AddressCleared{Seq: a.Seq, OK: true}) })
+		})
+	case election.FindAddress:
+		until := election.Instant(0)
+		if n.kernel.present {
+			until = n.boot() + time.Duration(float64(n.kernel.until-n.w.now)*n.rate) + sec
+		}
+		n.returned(gen, election.AddressFound{Present: n.kernel.present, Until: until})
+	}
+}
+
+// callSet is vip.Set: check the clock, arm the timer that kills a process frozen
+// from here on, call the kernel, look at the clock again.
+func (n *node) callSet(gen int, a election.SetAddress) {
+	w := n.w
+	before := n.boot()
+	if before >= a.Latest {
+		n.returned(gen, election.AddressSet{Seq: a.Seq, Before: before, After: before, Reason: "too late"})
+		return
+	}
+	finished := false
+	w.after(n.realAt(a.Latest)-w.now+w.between(0, 20*ms), func() {
+		if !finished && n.alive && n.gen == gen {
+			w.stats.Killed++
+			n.kill("frozen in a set call")
+			n.restartLater()
+		}
+	})
+	gap := w.between(0, ms/5)
+	if !w.settled && w.chance(0.005) {
+		gap = w.between(ms, 200*ms)
+	}
+	w.after(gap, func() {
+		n.userspace(gen, func() {
+			// Inside the kernel now: it goes on whatever becomes of the process.
+			w.after(w.between(ms/10, 5*ms), func() {
+				if !n.powered {
+					return
+				}
+				n.set(a.Lifetime)
+				n.userspaceDone(gen, func() {
+					finished = true
+					n.returned(gen, election.AddressSet{Seq: a.Seq, OK: true, Before: before, After: n.boot()})
+				})
+			})
+		})
+	})
+}
+
+func (n *node) userspaceDone(gen int, do func()) {
+	n.w.after(n.w.between(0, ms/5), func() { n.userspace(gen, do) })
+}
+
+// set gives the address a lifetime, as RTM_NEWADDR with NLM_F_REPLACE does: a
+// vanished one comes back.
+func (n *node) set(life int) {
+	w := n.w
+	late := w.between(2*ms, 450*ms)
+	if w.chance(0.2) {
+		late = w.between(0, 1300*ms)
+	}
+	if w.chance(0.05) {
+		late = -w.between(0, 20*ms)
+	}
+	d := time.Duration(float64(time.Duration(life)*sec)/n.rate) + late
+	n.kernel.gen++
+	gen := n.kernel.gen
+	n.kernel.until = w.now + d
+	if !n.kernel.present {
+		n.kernel.present = true
+		w.addressCame(n)
+	}
+	w.after(d, func() {
+		if n.kernel.gen == gen {
+			n.removed("its lifetime ran out")
+			n.deliver(n.gen, election.AddressLost{})
+		}
+	})
+}
+
+func (n *node) removed(why string) {
+	if !n.kernel.present {
+		return
+	}
+	n.kernel.present = false
+	n.kernel.gen++
+	n.w.addressWent(n, why)
+}
+
+// deleteAddress is what a third party does.
+func (n *node) deleteAddress() {
+	if n.kernel.present {
+		n.removed("deleted by somebody")
+		gen := n.gen
+		n.w.after(n.w.between(0, 2*ms), func() { n.deliver(gen, election.AddressLost{}) })
+	}
+}
+
+func (n *node) powerOff() {
+	n.kill("power off")
+	n.powered = false
+	n.kernel.gen++
+	if n.kernel.present {
+		n.kernel.present = false
+		n.w.addressWent(n, "power off")
+	}
+}
+
+func (n *node) powerOn() {
+	if n.powered {
+		return
+	}
+	n.powered = true
+	n.booted = n.w.now
+	n.run = nil
+	n.w.after(n.w.between(500*ms, 3*sec), n.start)
+	n.w.tellEtcd()
+}
+
+func (n *node) restartLater() {
+	n.w.after(n.w.between(100*ms, 600*ms), n.start)
+}
+
+// tellEtcd lets every daemon learn of a change in its way to etcd, each in its time.
+func (w *World) tellEtcd() {
+	for _, n := range w.nodes {
+		gen := n.gen
+		w.after(w.between(200*ms, 1500*ms), func() {
+			if n.gen == gen && n.alive {
+				n.linkToEtcd()
+			}
+		})
+	}
+}

@@ -1,0 +1,156 @@
+package sim
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var mutantSchedules = flag.Int("mutant-schedules", 40000, "schedules that a mutant may survive at most")
+
+// A mutant is the election with one rule taken out. Its edits must each match
+// exactly once, so that a mutant that no longer fits the code is noticed.
+type mutant struct {
+	name  string
+	edits []edit
+}
+
+type edit struct{ file, old, new string }
+
+var mutants = []mutant{
+	{"the deadline counts from the reply", []edit{
+		{"term.go", "m.confirm(w.value, w.rec, w.sent)", "m.confirm(w.value, w.rec, m.now.Boot)"},
+	}},
+	{"a late confirmation counts", []edit{
+		{"term.go", "if m.now.Boot >= w.sent+w.rec.Hold() {", "w.sent = m.now.Boot\n\tif false {"},
+	}},
+	{"no kernel lifetime", []edit{
+		{"address.go", "Lifetime: life, Latest", "Lifetime: 3600, Latest"},
+	}},
+	{"a kernel that is never late is relied on", []edit{
+		{"address.go", "room := limit - now - KernelLateness - killLateness - slack", "room := limit - now - slack"},
+		{"address.go", "a.latest = limit - seconds(life) - KernelLateness - killLateness", "a.latest = limit - seconds(life)"},
+	}},
+	{"released before cleared", []edit{
+		{"leave.go", "if m.addr.state != absent || m.addr.op != opNone {\n\t\t\treturn false", "if false {\n\t\t\treturn false"},
+	}},
+	{"takeover without a fresh read", []edit{
+		{"candidate.go", "if proof && !m.agreed(due) {", "if proof && false {"},
+		{"candidate.go", "m.keepReading(m.cfg.Timing.Takeover / 2)", "if !m.seen.known {\n\t\t\tm.keepReading(0)\n\t\t}"},
+	}},
+	{"an unknown outcome is taken as success", []edit{
+		{"term.go", "m.writes[i].flying = false", "m.committed(w)"},
+	}},
+	{"the node's name makes a record its own", []edit{
+		{"observe.go", "return m.savedMine(rec)\n}", "return true\n}"},
+	}},
+	{"an own record of long ago is still its own", []edit{
+		{"observe.go", "m.past, m.saved = \"\", nil\n\tm.emit(Save{})", ""},
+		{"term.go", "m.term, m.past, m.saved, m.writes = nil, \"\", nil, nil\n\tm.emit(Save{})", "if m.term != nil && m.term.confirmed {\n\t\tm.past = m.term.rec.ID\n\t}\n\tm.term, m.writes = nil, nil"},
+	}},
+	{"candidates wait what their own config says", []edit{
+		{"candidate.go", "return rec.Takeover(), true", "return m.cfg.Timing.Takeover, true"},
+	}},
+	{"a new ID does not restart the wait", []edit{
+		{"observe.go", "s := sighting{known: true, raw: raw, at: m.now.Boot, sign: m.now.Boot, live: live}", "s := sighting{known: true, raw: raw, at: m.seen.at, sign: m.now.Boot, live: live}"},
+	}},
+	{"free found by a read is free now", []edit{
+		{"candidate.go", "rec.Free() && !rec.Wait && m.seen.live", "rec.Free() && !rec.Wait"},
+	}},
+	{"an absent record is free now", []edit{
+		{"candidate.go", "return m.cfg.Timing.Takeover, true", "return 0, false"},
+	}},
+	{"adoption gives a new right without a transaction", []edit{
+		{"saved.go", "m.term = &term{right: s.Right, limit: s.Limit,", "m.term = &term{confirmed: true, right: m.now.Boot + m.cfg.Timing.Hold, limit: m.now.Boot + m.cfg.Timing.Takeover,"},
+	}},
+	{"an offer counts from when it is taken up", []edit{
+		{"observe.go", "sent := m.offer.sent", "sent := m.now.Boot"},
+	}},
+	{"a frozen set call is not killed", []edit{
+		{"sim/kernel.go", "if !finished && n.alive && n.gen == gen {", "if !finished && n.alive && n.gen == gen && false {"},
+	}},
+	{"a leftover address is not cleared", []edit{
+		{"address.go", "a.state, a.from, a.until = maybe, 0, e.Until", "a.state = absent"},
+	}},
+	{"writes that shorten are not counted", []edit{
+		{"term.go", "r = min(r, w.sent+w.rec.Hold())", "_ = w"},
+		{"term.go", "if m.shortens(rec) && !m.prepareShorter(rec) {", "if false {"},
+		{"term.go", "l = min(l, w.sent+kernelSpan(w.rec))", "_ = w"},
+	}},
+	{"a refused renewal is no loss", []edit{
+		{"term.go", "m.lose(m.lostTo())", "m.term.raw, m.term.rec = m.seen.raw, m.seen.rec"},
+	}},
+}
+
+// TestMutants shows that the simulation has teeth: with a rule taken out, some
+// schedule breaks a promise.
+func TestMutants(t *testing.T) {
+	if *oneSeed != 0 {
+		t.Skip("not with -seed")
+	}
+	for _, m := range mutants {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			out, err := runMutant(t, m)
+			if err == nil {
+				t.Fatalf("survived %d schedules", *mutantSchedules)
+			}
+			if !strings.Contains(out, "VIOLATION") {
+				t.Fatalf("did not run: %v\n%s", err, out)
+			}
+			t.Log(firstViolation(out))
+		})
+	}
+	fmt.Fprintf(os.Stderr, "mutants: %d\n", len(mutants))
+}
+
+func runMutant(t *testing.T, m mutant) (string, error) {
+	dir := t.TempDir()
+	replace := map[string]string{}
+	for i, e := range m.edits {
+		path, err := filepath.Abs(filepath.Join("..", e.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := path
+		if r, ok := replace[path]; ok {
+			from = r
+		}
+		src, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(src), e.old); n != 1 {
+			t.Fatalf("edit %d of this mutant matches %s %d times, want once: bring it up to date", i, e.file, n)
+		}
+		to := filepath.Join(dir, fmt.Sprintf("%d.go", i))
+		if err := os.WriteFile(to, []byte(strings.Replace(string(src), e.old, e.new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[path] = to
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "test", "-vet=off", "-overlay", file, ".", "-run", "TestSchedules", "-args", "-schedules", fmt.Sprint(*mutantSchedules), "-enough", "1")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func firstViolation(out string) string {
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "VIOLATION") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,313 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"havip/election"
+)
+
+// node is one master: its clock, its kernel, its etcd member and its daemon.
+type node struct {
+	w    *World
+	name string
+
+	rate   float64
+	booted time.Duration
+	timing election.Timing
+
+	powered, cut, member bool
+	healthy              bool
+	drained              bool
+
+	m        *election.Machine
+	gen      int // of the process
+	alive    bool
+	frozen   bool
+	inbox    []election.Event
+	tick     int
+	role     election.Role
+	run      *election.SavedState // /run
+	saveGen  int
+	queue    []election.Action // for the one goroutine that calls the kernel
+	busy     bool
+	pub      *election.Peer
+	pubGen   int
+	watching bool
+	silent   bool
+	lastSeen time.Duration // delivery of the last watch event
+
+	kernel struct {
+		present bool
+		gen     int
+		until   time.Duration // real
+	}
+}
+
+func newNode(w *World, i int, t election.Timing) *node {
+	n := &node{w: w, name: fmt.Sprintf("n%d", i+1), timing: t, powered: true, member: true, healthy: true, rate: 1}
+	if w.rng != nil {
+		n.rate = 0.995 + 0.01*w.rng.Float64()
+	}
+	return n
+}
+
+func (n *node) boot() election.Instant {
+	return election.Instant(float64(n.w.now-n.booted) * n.rate)
+}
+
+func (n *node) clock() election.Now {
+	return election.Now{Boot: n.boot(), Wall: 1_700_000_000_000 + n.w.now.Milliseconds()}
+}
+
+// realAt is when this node's clock will show t.
+func (n *node) realAt(t election.Instant) time.Duration {
+	return n.booted + time.Duration(float64(t)/n.rate)
+}
+
+// start begins a process on what the one before left in /run.
+func (n *node) start() {
+	if n.alive || !n.powered {
+		return
+	}
+	n.gen++
+	n.alive, n.frozen, n.busy, n.queue, n.inbox = true, false, false, nil, nil
+	n.watching, n.pub = false, nil
+	cfg := election.Config{Node: n.name, Incarnation: fmt.Sprintf("%s.%d", n.name, n.gen), Timing: n.timing, Priority: 100}
+	n.w.sayf("%s: daemon starts", n.name)
+	var saved *election.SavedState
+	if n.run != nil {
+		c := *n.run
+		saved = &c
+	}
+	var acts []election.Action
+	n.m, acts = election.New(cfg, n.clock(), saved, n.drained)
+	n.role = election.Waiting
+	n.perform(acts)
+	n.step(election.Link{Present: true, Up: true})
+	n.step(election.Health{OK: n.healthy, Reason: n.healthReason()})
+	n.linkToEtcd()
+	n.rewatch(n.w.between(5*ms, 50*ms))
+}
+
+func (n *node) healthReason() string {
+	if n.healthy {
+		return "ready"
+	}
+	return "no answer in 1 s"
+}
+
+// linkToEtcd tells the daemon what its etcd client would tell it.
+func (n *node) linkToEtcd() {
+	e := election.Etcd{Local: n.member && !n.cut && n.w.etcd.quorum(), Reason: "ready"}
+	switch {
+	case n.cut || !n.w.etcd.quorum():
+		e.Reason = "no leader"
+	case !n.member:
+		e.Reason, e.Elsewhere = "connection refused", true
+	}
+	n.deliver(n.gen, e)
+}
+
+func (n *node) kill(why string) {
+	if !n.alive {
+		return
+	}
+	n.w.sayf("%s: daemon dies (%s)", n.name, why)
+	n.alive, n.frozen = false, false
+	n.m = nil
+	n.gen++
+	name := n.name
+	gen := n.gen
+	n.w.after(n.w.between(5*sec, 8*sec), func() { // its lease runs out
+		if !n.alive && n.gen == gen {
+			n.w.etcd.present(name, nil)
+		}
+	})
+}
+
+func (n *node) thaw() {
+	if !n.frozen {
+		return
+	}
+	n.frozen = false
+	n.w.sayf("%s: daemon goes on", n.name)
+	in := n.inbox
+	n.inbox = nil
+	for _, ev := range in {
+		n.step(ev)
+	}
+	n.step(election.Tick{})
+}
+
+// deliver hands an event to the process of generation gen.
+func (n *node) deliver(gen int, ev election.Event) {
+	switch {
+	case !n.alive || n.gen != gen:
+	case n.frozen:
+		n.inbox = append(n.inbox, ev)
+	default:
+		n.step(ev)
+	}
+}
+
+func (n *node) step(ev election.Event) {
+	if !n.alive {
+		return
+	}
+	if n.frozen {
+		n.inbox = append(n.inbox, ev)
+		return
+	}
+	n.w.stats.Steps++
+	n.perform(n.m.Step(n.clock(), ev))
+	if !n.alive {
+		return
+	}
+	n.tick++
+	tick, gen := n.tick, n.gen
+	if next := n.m.Next(); next < 1<<62 {
+		n.w.after(n.realAt(next)-n.w.now+n.w.wake(), func() {
+			if n.tick == tick {
+				n.deliver(gen, election.Tick{})
+			}
+		})
+	}
+}
+
+func (n *node) perform(acts []election.Action) {
+	for _, a := range acts {
+		if !n.alive {
+			return
+		}
+		switch a := a.(type) {
+		case election.Write:
+			n.w.etcd.txn(n, a)
+		case election.Read:
+			n.w.etcd.read(n, a)
+		case election.Publish:
+			p := a.Peer
+			n.pub = &p
+			n.pubGen++
+			n.publish(n.gen, n.pubGen)
+		case election.Ask:
+			n.w.etcd.ask(n, a.Call)
+		case election.SetAddress, election.ClearAddress, election.FindAddress:
+			n.queue = append(n.queue, a)
+			n.nextCall()
+		case election.Save:
+			n.save(a)
+		case election.Note:
+			n.noted(a)
+		case election.Warn:
+			n.w.sayf("%s: warning: %s", n.name, a.Text)
+		case election.Done:
+			n.w.sayf("%s: command %d: %s%s", n.name, a.Token, a.Message, a.Err)
+		case election.Exit:
+			n.w.etcd.present(n.name, nil)
+			n.kill("exit")
+		}
+	}
+}
+
+func (n *node) noted(a election.Note) {
+	n.w.sayf("%s: %s -> %s: %s", n.name, a.From, a.To, a.Reason)
+	n.role = a.To
+	switch {
+	case a.To == election.Holder && a.From == election.Candidate:
+		n.w.stats.Takeovers++
+	case a.To == election.Releasing:
+		n.w.stats.Handovers++
+	case a.From == election.Holder:
+		n.w.stats.Lapses++
+	}
+}
+
+func (n *node) publish(gen, pub int) {
+	w := n.w
+	w.after(w.wire(), func() {
+		if !n.alive || n.gen != gen || n.pubGen != pub {
+			return
+		}
+		if !w.etcd.reachable(n, true) || n.frozen {
+			w.after(w.between(100*ms, 400*ms), func() { n.publish(gen, pub) })
+			return
+		}
+		w.etcd.present(n.name, n.pub)
+	})
+}
+
+func (n *node) save(a election.Save) {
+	n.saveGen++
+	gen, save := n.gen, n.saveGen
+	d := n.w.between(ms/10, 2*ms)
+	if !n.w.settled && n.w.chance(0.01) {
+		d = n.w.between(2*ms, 400*ms)
+	}
+	n.w.after(d, func() {
+		if !n.alive || n.gen != gen {
+			return // died before it was written
+		}
+		if n.saveGen == save || a.Seq != 0 {
+			n.run = a.State
+		}
+		if a.Seq != 0 {
+			n.deliver(gen, election.Saved{Seq: a.Seq, OK: true})
+		}
+	})
+}
+
+// connected: does anything from etcd reach this node?
+func (n *node) connected() bool {
+	return n.powered && n.alive && !n.cut && n.w.etcd.quorum()
+}
+
+// watchEvent carries one change of the record to this node, in order.
+func (n *node) watchEvent(value string) {
+	if !n.watching || !n.alive {
+		return
+	}
+	if n.silent || !n.connected() {
+		n.watching = false
+		if !n.silent {
+			n.rewatch(n.w.between(300*ms, 800*ms))
+		}
+		return
+	}
+	at := max(n.lastSeen, n.w.now+n.w.wire())
+	n.lastSeen = at
+	gen := n.gen
+	n.w.after(at-n.w.now, func() { n.deliver(gen, election.Observed{Value: value, Live: true}) })
+}
+
+// rewatch reads and watches again, as soon as it can.
+func (n *node) rewatch(d time.Duration) {
+	gen := n.gen
+	n.w.after(d, func() {
+		if !n.alive || n.gen != gen || n.watching {
+			return
+		}
+		if n.silent || !n.connected() || n.w.etcd.leaderless {
+			n.rewatch(n.w.between(200*ms, 600*ms))
+			return
+		}
+		n.watching = true
+		value, peers, call := n.w.etcd.value, n.w.etcd.presence, n.w.etcd.call
+		at := max(n.lastSeen, n.w.now+n.w.between(ms, 4*ms))
+		n.lastSeen = at
+		n.w.after(at-n.w.now, func() {
+			n.deliver(gen, election.Observed{Value: value})
+			n.deliver(gen, election.Peers{List: append([]election.Peer(nil), peers...)})
+			n.deliver(gen, election.Called{Call: call})
+		})
+	})
+}
+
+// bookkeeping carries presence and calls, which safety does not hang on.
+func (n *node) bookkeeping(ev election.Event) {
+	if !n.connected() || n.silent {
+		return
+	}
+	gen := n.gen
+	n.w.after(n.w.wire(), func() { n.deliver(gen, ev) })
+}

@@ -1,0 +1,373 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"havip/election"
+)
+
+// Result is what became of one schedule.
+type Result struct {
+	Seed   uint64
+	Kind   string
+	Faults []string
+	Bad    []string // violations; empty: clean
+	Stats  Stats
+}
+
+// kinds are the schedules: chaos asks for safety (P1) and recovery (P4), the
+// others for one promise each in a world where only one thing goes wrong.
+var kinds = []struct {
+	name   string
+	weight int
+	run    func(*World)
+}{
+	{"chaos", 60, runChaos},
+	{"crash", 8, runCrash},
+	{"crash with a dead watch", 6, runCrashDeadWatch},
+	{"etcd leader change", 6, runLeaderChange},
+	{"slow etcd", 4, runSlowEtcd},
+	{"restart", 6, runRestart},
+	{"standby trouble", 4, runStandby},
+	{"handover", 6, runHandover},
+}
+
+// Run plays the schedule of one seed. log may be nil.
+func Run(seed uint64, log func(string)) Result {
+	rng := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
+	total := 0
+	for _, k := range kinds {
+		total += k.weight
+	}
+	pick := rng.IntN(total)
+	i := 0
+	for pick >= kinds[i].weight {
+		pick -= kinds[i].weight
+		i++
+	}
+	k := kinds[i]
+	w := newWorld(rng, size(rng), timings(rng, k.name == "chaos"))
+	w.log = log
+	w.startAll()
+	k.run(w)
+	return Result{Seed: seed, Kind: k.name, Faults: w.faults, Bad: w.bad, Stats: w.stats}
+}
+
+func size(rng *rand.Rand) int {
+	if rng.IntN(4) == 0 {
+		return 5
+	}
+	return 3
+}
+
+// timings gives every node the default, or in some chaos schedules each its own.
+func timings(rng *rand.Rand, mix bool) func(int) election.Timing {
+	standard := election.DeriveTiming(election.DefaultEtcdElection)
+	if !mix || rng.IntN(3) > 0 {
+		return func(int) election.Timing { return standard }
+	}
+	return func(int) election.Timing { return otherTiming(rng) }
+}
+
+func otherTiming(rng *rand.Rand) election.Timing {
+	t := election.DeriveTiming(election.DefaultEtcdElection)
+	holds := []time.Duration{1500 * ms, 2500 * ms, 3 * sec, 4 * sec, 6 * sec}
+	t.Hold = holds[rng.IntN(len(holds))]
+	t.Takeover = election.MinTakeoverFor(t.Hold)
+	return t
+}
+
+func (w *World) startAll() {
+	for _, n := range w.nodes {
+		w.after(w.between(0, 300*ms), n.start)
+	}
+}
+
+func (w *World) pick() *node { return w.nodes[w.rng.IntN(len(w.nodes))] }
+
+func (w *World) longestTakeover() time.Duration {
+	var t time.Duration
+	for _, n := range w.nodes {
+		t = max(t, n.timing.Takeover)
+	}
+	return t
+}
+
+// awaitHolder lets the world run until somebody holds the address and two more
+// seconds have passed, and returns it.
+func (w *World) awaitHolder(limit time.Duration) *node {
+	end := w.now + limit
+	for w.now < end {
+		w.run(w.now + 50*ms)
+		if h := w.holders(); len(h) == 1 {
+			w.run(w.now + 2*sec)
+			if h := w.holders(); len(h) == 1 {
+				return h[0]
+			}
+		}
+	}
+	w.violate("P4: nobody holds the address after %v in which nothing went wrong", limit)
+	return nil
+}
+
+// quiet sets the world to rights: what comes now has small delays and no faults.
+func (w *World) quiet() {
+	w.settled = true
+	w.etcd.leaderless, w.etcd.down, w.etcd.slow = false, false, 0
+	for _, n := range w.nodes {
+		n.cut, n.member, n.healthy, n.silent = false, true, true, false
+		n.powerOn()
+		n.thaw()
+		if n.drained && n.alive {
+			n.step(election.SetDrained{On: false})
+		}
+		n.drained = false
+		if !n.alive {
+			n.restartLater()
+		} else {
+			n.step(election.Health{OK: true, Reason: "ready"})
+		}
+		if !n.watching {
+			n.rewatch(w.between(100*ms, 600*ms))
+		}
+	}
+	w.tellEtcd()
+}
+
+// recover checks P4: after the last fault somebody holds the address within the
+// budget, and keeps it.
+func (w *World) recover() {
+	w.quiet()
+	takeover := w.longestTakeover()
+	// A process that starts (3 s at worst) has a watch within 0.6 s, may find a
+	// record that changed just then, waits it out, and may meet one more holder
+	// with trouble on the way.
+	budget := 3*sec + 2*takeover + 2*sec
+	start := w.now
+	w.run(start + budget)
+	if len(w.holders()) == 0 {
+		w.violate("P4: nobody holds the address %v after the last fault", budget)
+		return
+	}
+	holder := w.holders()[0].name
+	moves := len(w.moves)
+	w.run(w.now + 4*sec)
+	if h := w.holders(); len(h) != 1 || h[0].name != holder || len(w.moves) != moves {
+		w.violate("P3: %s lost the address in a quiet world", holder)
+	}
+}
+
+func runChaos(w *World) {
+	w.run(w.between(500*ms, 6*sec))
+	n := 1 + w.rng.IntN(7)
+	for range n {
+		w.after(w.between(0, 8*sec), w.randomFault)
+	}
+	w.run(w.now + 10*sec)
+	w.recover()
+}
+
+// budget for a crash: the takeover from the last renewal seen, a read and a
+// transaction, the ranks before this one, timers, and the address itself.
+func crashBudget(w *World) time.Duration {
+	return w.longestTakeover()*101/100 + 600*ms
+}
+
+func runCrash(w *World) {
+	w.settled = true
+	h := w.awaitHolder(12 * sec)
+	if h == nil {
+		return
+	}
+	w.fault("%s loses power", h.name)
+	h.powerOff()
+	w.stall(h)
+	w.expectHolder(crashBudget(w), h)
+}
+
+// stall lets etcd elect a leader, if the dead node had it.
+func (w *World) stall(h *node) {
+	w.tellEtcd()
+	if w.chance(0.4) {
+		w.etcd.leaderless = true
+		w.fault("and it had etcd's leader")
+		w.after(w.between(950*ms, 2200*ms), func() { w.etcd.leaderless = false })
+	}
+}
+
+// expectHolder checks P2: within the budget somebody else holds the address.
+func (w *World) expectHolder(budget time.Duration, dead *node) {
+	start := w.now
+	for w.now < start+budget {
+		w.run(w.now + 10*ms)
+		if h := w.holders(); len(h) == 1 && h[0] != dead {
+			w.run(w.now + 3*sec)
+			if len(w.holders()) != 1 {
+				w.violate("P3: the new holder did not keep the address")
+			}
+			return
+		}
+	}
+	w.violate("P2: nobody took over within %v", budget)
+}
+
+// A watch that died without a word may cost half a takeover more, not a whole one.
+func runCrashDeadWatch(w *World) {
+	w.settled = true
+	h := w.awaitHolder(12 * sec)
+	if h == nil {
+		return
+	}
+	w.fault("all watches die silently")
+	for _, n := range w.nodes {
+		n.silent, n.watching = true, false
+	}
+	w.run(w.now + w.between(0, 12*sec))
+	if l := w.holders(); len(l) != 1 || l[0] != h {
+		w.violate("P3: %s lost the address to a dead watch", h.name)
+		return
+	}
+	w.fault("%s loses power", h.name)
+	h.powerOff()
+	w.tellEtcd()
+	w.expectHolder(crashBudget(w)+w.longestTakeover()/2, h)
+}
+
+// keeps checks P3: the holder keeps the address without a gap while do goes on.
+func (w *World) keeps(d time.Duration, what string) {
+	if len(w.holders()) != 1 {
+		return
+	}
+	h := w.holders()[0]
+	spans := len(w.held)
+	w.run(w.now + d)
+	if l := w.holders(); len(l) != 1 || l[0] != h || len(w.held) != spans {
+		w.violate("P3: %s did not keep the address through %s", h.name, what)
+	}
+}
+
+func runLeaderChange(w *World) {
+	w.settled = true
+	if w.awaitHolder(12*sec) == nil {
+		return
+	}
+	w.run(w.now + w.between(0, sec))
+	w.etcd.leaderless = true
+	stall := w.between(950*ms, 2200*ms)
+	w.fault("etcd has no leader for %v", stall)
+	w.after(stall, func() { w.etcd.leaderless = false })
+	w.keeps(8*sec, "a leader change of etcd")
+}
+
+func runSlowEtcd(w *World) {
+	w.settled = true
+	if w.awaitHolder(12*sec) == nil {
+		return
+	}
+	w.etcd.slow = w.between(200*ms, 900*ms)
+	w.fault("every transaction takes %v longer", w.etcd.slow)
+	w.keeps(10*sec, "slow renewals")
+}
+
+// A process that is back before its deadline keeps the address where it is.
+func runRestart(w *World) {
+	w.settled = true
+	h := w.awaitHolder(12 * sec)
+	if h == nil {
+		return
+	}
+	if w.chance(0.3) {
+		h.timing = otherTiming(w.rng)
+	}
+	w.fault("daemon of %s is killed and started again", h.name)
+	h.kill("SIGKILL")
+	w.after(w.between(50*ms, 1000*ms), h.start)
+	w.stats.Adoptions++
+	w.keeps(8*sec, "a restart of its daemon")
+}
+
+func runStandby(w *World) {
+	w.settled = true
+	h := w.awaitHolder(12 * sec)
+	if h == nil {
+		return
+	}
+	for _, n := range w.nodes {
+		if n == h {
+			continue
+		}
+		w.after(w.between(0, 4*sec), func() {
+			w.fault("trouble on %s, a standby", n.name)
+			switch w.rng.IntN(3) {
+			case 0:
+				n.kill("SIGKILL")
+				w.after(w.between(0, 3*sec), n.start)
+			case 1:
+				n.healthy = false
+				n.step(election.Health{Reason: "no answer in 1 s"})
+			case 2:
+				n.frozen = true
+				w.after(w.between(0, 8*sec), n.thaw)
+			}
+		})
+	}
+	w.keeps(12*sec, "trouble on the standbys")
+}
+
+func runHandover(w *World) {
+	w.settled = true
+	h := w.awaitHolder(12 * sec)
+	if h == nil {
+		return
+	}
+	how := w.rng.IntN(4)
+	switch how {
+	case 0:
+		w.fault("handover from %s by command", h.name)
+		h.step(election.HandOver{Token: 1})
+	case 1:
+		w.fault("%s is drained", h.name)
+		h.drained = true
+		h.step(election.SetDrained{Token: 1, On: true})
+	case 2:
+		w.fault("daemon of %s is stopped", h.name)
+		h.step(election.Stop{})
+	case 3:
+		w.fault("API server of %s fails", h.name)
+		h.healthy = false
+		h.step(election.Health{Reason: "no answer in 1 s"})
+	}
+	start := w.now
+	for w.now < start+sec {
+		w.run(w.now + 5*ms)
+		if l := w.holders(); len(l) == 1 && l[0] != h {
+			if gap := w.gap(); gap > 60*ms {
+				w.violate("P2: nobody held the address for %v in a planned handover", gap)
+			}
+			w.keeps(6*sec, "the time after a handover")
+			return
+		}
+	}
+	w.violate("P2: nobody took over within 1 s of a planned handover")
+}
+
+// gap is how long nobody had the address before the present holder.
+func (w *World) gap() time.Duration {
+	if len(w.held) < 2 {
+		return 0
+	}
+	return w.held[len(w.held)-1].from - w.held[len(w.held)-2].to
+}
+
+func (r Result) String() string {
+	s := fmt.Sprintf("seed %d, %s:\n", r.Seed, r.Kind)
+	for _, f := range r.Faults {
+		s += "  fault: " + f + "\n"
+	}
+	for _, b := range r.Bad {
+		s += "  VIOLATION: " + b + "\n"
+	}
+	return s
+}

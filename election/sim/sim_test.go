@@ -1,0 +1,85 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+var (
+	schedules = flag.Int("schedules", 4000, "how many random schedules to play")
+	firstSeed = flag.Uint64("first", 1, "seed of the first one")
+	enough    = flag.Int("enough", 5, "stop after this many schedules that broke a promise")
+	oneSeed   = flag.Uint64("seed", 0, "play only this seed and print what happens in it")
+)
+
+// TestSchedules plays random schedules and demands that none breaks a promise.
+func TestSchedules(t *testing.T) {
+	if *oneSeed != 0 {
+		r := Run(*oneSeed, func(s string) { fmt.Println(s) })
+		if len(r.Bad) > 0 {
+			t.Errorf("%v", r)
+		}
+		return
+	}
+	total, bad := play(*firstSeed, *schedules, *enough)
+	for _, r := range bad {
+		t.Errorf("%vgo test ./election/sim -run TestSchedules -seed %d   shows it", r, r.Seed)
+	}
+	t.Logf("%d schedules: %+v", *schedules, total)
+	reached(t, total)
+	fmt.Fprintf(os.Stderr, "simulation: %d schedules, %d steps, %d violations\n", *schedules, total.Steps, len(bad))
+}
+
+// reached guards against a simulation that no longer gets to the corners.
+func reached(t *testing.T, s Stats) {
+	t.Helper()
+	if *schedules < 2000 {
+		return
+	}
+	for name, n := range map[string]int{
+		"unknown outcomes": s.Unknown, "late commits": s.LateCommits, "takeovers": s.Takeovers, "handovers": s.Handovers,
+		"adoptions": s.Adoptions, "kills in a set call": s.Killed, "restores": s.Restored, "lapses": s.Lapses,
+	} {
+		if n == 0 {
+			t.Errorf("the schedules never had any %s", name)
+		}
+	}
+}
+
+// play runs n schedules on all processors and stops early after enough failures.
+func play(first uint64, n, enough int) (Stats, []Result) {
+	var (
+		next  atomic.Uint64
+		mu    sync.Mutex
+		total Stats
+		bad   []Result
+		wg    sync.WaitGroup
+	)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				i := next.Add(1) - 1
+				mu.Lock()
+				stop := i >= uint64(n) || len(bad) >= enough
+				mu.Unlock()
+				if stop {
+					return
+				}
+				r := Run(first+i, nil)
+				mu.Lock()
+				total.add(r.Stats)
+				if len(r.Bad) > 0 {
+					bad = append(bad, r)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return total, bad
+}

@@ -1,0 +1,154 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"havip/election"
+)
+
+// store is etcd as its clients see it: one linearizable register that answers
+// while there is a leader, a quorum, and a way to it.
+type store struct {
+	w          *World
+	value      string
+	history    []string
+	leaderless bool
+	down       bool // all of it, for a restore
+	epoch      int  // a restore ends everything under way
+	slow       time.Duration
+	presence   []election.Peer
+	call       election.Call
+}
+
+func (s *store) quorum() bool {
+	up := 0
+	for _, n := range s.w.nodes {
+		if n.member && n.powered && !n.cut {
+			up++
+		}
+	}
+	return !s.down && 2*up > len(s.w.nodes)
+}
+
+// reachable: can this node's requests commit now? Elsewhere allows other members.
+func (s *store) reachable(n *node, elsewhere bool) bool {
+	return n.powered && !n.cut && (n.member || elsewhere) && s.quorum() && !s.leaderless
+}
+
+func (s *store) apply(expect, value string) (election.Outcome, string) {
+	if s.value != expect {
+		return election.Refused, s.value
+	}
+	s.history = append(s.history, s.value)
+	s.value = value
+	for _, n := range s.w.nodes {
+		n.watchEvent(value)
+	}
+	return election.Committed, ""
+}
+
+// txn carries one transaction there and back.
+func (s *store) txn(n *node, a election.Write) {
+	w, gen, epoch := s.w, n.gen, s.epoch
+	done := false
+	reply := func(o election.Outcome, current string) {
+		if done {
+			return
+		}
+		done = true
+		n.deliver(gen, election.Wrote{ID: a.ID, Outcome: o, Current: current})
+	}
+	w.stats.Writes++
+	w.after(a.Timeout, func() {
+		if !done {
+			w.stats.Unknown++
+		}
+		reply(election.Unknown, "")
+	})
+	if !n.member && !a.Elsewhere {
+		w.after(w.between(ms, 3*ms), func() { reply(election.NotDone, "") })
+		return
+	}
+	var arrive func(tries int)
+	arrive = func(tries int) {
+		if epoch != s.epoch {
+			return
+		}
+		if !s.reachable(n, a.Elsewhere) {
+			// Lost, or waiting in some queue and committed later.
+			if tries < 40 && w.chance(0.7) {
+				w.after(w.between(20*ms, 300*ms), func() { arrive(tries + 1) })
+			}
+			return
+		}
+		o, current := s.apply(a.Expect, a.Value)
+		if o == election.Committed && tries > 0 {
+			w.stats.LateCommits++
+		}
+		if !w.settled && w.chance(0.02) {
+			return // the reply is lost
+		}
+		w.after(w.wire()+s.slow/2, func() {
+			if n.powered && !n.cut {
+				reply(o, current)
+			}
+		})
+	}
+	if !w.settled && w.chance(0.02) {
+		return // the request is lost
+	}
+	w.after(w.wire()+s.slow/2, func() { arrive(0) })
+	if !w.settled && w.chance(0.02) {
+		w.after(w.wire()+w.wire(), func() { // applied a second time
+			if epoch == s.epoch && s.reachable(n, a.Elsewhere) {
+				s.apply(a.Expect, a.Value)
+			}
+		})
+	}
+}
+
+func (s *store) read(n *node, a election.Read) {
+	w, gen, epoch := s.w, n.gen, s.epoch
+	done := false
+	w.after(a.Timeout, func() {
+		if !done {
+			done = true
+			n.deliver(gen, election.ReadFailed{Read: a.ID})
+		}
+	})
+	w.after(w.wire()+s.slow/2, func() {
+		if epoch != s.epoch || !s.reachable(n, false) || w.chance(0.01) {
+			return
+		}
+		value := s.value
+		w.after(w.wire()+s.slow/2, func() {
+			if !done && n.powered && !n.cut {
+				done = true
+				n.deliver(gen, election.Observed{Value: value, Read: a.ID})
+			}
+		})
+	})
+}
+
+// present changes one node's presence; a nil peer removes it.
+func (s *store) present(name string, p *election.Peer) {
+	s.presence = slices.DeleteFunc(s.presence, func(o election.Peer) bool { return o.Node == name })
+	if p != nil {
+		s.presence = append(s.presence, *p)
+	}
+	for _, n := range s.w.nodes {
+		n.bookkeeping(election.Peers{List: slices.Clone(s.presence)})
+	}
+}
+
+func (s *store) ask(n *node, c election.Call) {
+	s.w.after(s.w.wire(), func() {
+		if s.reachable(n, true) {
+			s.call = c
+			for _, o := range s.w.nodes {
+				o.bookkeeping(election.Called{Call: c})
+			}
+		}
+	})
+}

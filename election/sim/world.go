@@ -1,0 +1,202 @@
+package sim
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"havip/election"
+)
+
+const (
+	ms  = time.Millisecond
+	sec = time.Second
+)
+
+// World is one schedule: everything that happens in it, in real time, which
+// none of the nodes can read.
+type World struct {
+	rng   *rand.Rand
+	now   time.Duration
+	queue queue
+	seq   int
+	nodes []*node
+	etcd  store
+	calm  bool // fixed small delays and exact clocks: for transcripts
+
+	settled bool // faults are over
+	log     func(string)
+	faults  []string
+	bad     []string // violations
+	moves   []move
+	held    []span
+	stats   Stats
+}
+
+// Stats counts what a schedule went through, so that a test can show that the
+// schedules reach the corners.
+type Stats struct {
+	Steps, Writes, Unknown, LateCommits, Takeovers, Handovers, Adoptions, Killed, Restored, Lapses int
+}
+
+type move struct {
+	at       time.Duration
+	from, to string
+}
+
+// span is a time in which a node had the address on its link.
+type span struct {
+	node     string
+	from, to time.Duration // to 0: still
+}
+
+type item struct {
+	at  time.Duration
+	seq int
+	do  func()
+}
+
+type queue []item
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	if q[i].at != q[j].at {
+		return q[i].at < q[j].at
+	}
+	return q[i].seq < q[j].seq
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(item)) }
+func (q *queue) Pop() any {
+	old := *q
+	x := old[len(old)-1]
+	old[len(old)-1].do = nil
+	*q = old[:len(old)-1]
+	return x
+}
+
+// after runs do when d has passed.
+func (w *World) after(d time.Duration, do func()) {
+	w.seq++
+	heap.Push(&w.queue, item{at: w.now + max(d, 0), seq: w.seq, do: do})
+}
+
+// run lets the world go on until t.
+func (w *World) run(t time.Duration) {
+	for len(w.queue) > 0 && w.queue[0].at <= t {
+		it := heap.Pop(&w.queue).(item)
+		w.now = it.at
+		it.do()
+	}
+	w.now = t
+}
+
+func newWorld(rng *rand.Rand, n int, timing func(i int) election.Timing) *World {
+	w := &World{rng: rng}
+	w.etcd.w = w
+	for i := range n {
+		w.nodes = append(w.nodes, newNode(w, i, timing(i)))
+	}
+	return w
+}
+
+func (w *World) sayf(format string, args ...any) {
+	if w.log != nil {
+		w.log(fmt.Sprintf("%9.3f  ", w.now.Seconds()) + fmt.Sprintf(format, args...))
+	}
+}
+
+func (w *World) violate(format string, args ...any) {
+	text := fmt.Sprintf("%.3f s: ", w.now.Seconds()) + fmt.Sprintf(format, args...)
+	w.bad = append(w.bad, text)
+	w.sayf("VIOLATION %s", text)
+}
+
+func (w *World) fault(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	w.faults = append(w.faults, fmt.Sprintf("%.3f s %s", w.now.Seconds(), text))
+	w.sayf("! %s", text)
+}
+
+// holders are the nodes that have the address on their link now.
+func (w *World) holders() []*node {
+	var h []*node
+	for _, n := range w.nodes {
+		if n.kernel.present {
+			h = append(h, n)
+		}
+	}
+	return h
+}
+
+// addressCame checks P1 at the only moments at which it can be broken.
+func (w *World) addressCame(n *node) {
+	w.held = append(w.held, span{node: n.name, from: w.now})
+	for _, o := range w.holders() {
+		if o != n {
+			w.violate("P1: %s has the address while %s still has it", n.name, o.name)
+		}
+	}
+	last := ""
+	if len(w.moves) > 0 {
+		last = w.moves[len(w.moves)-1].to
+	}
+	if last != n.name {
+		w.moves = append(w.moves, move{at: w.now, from: last, to: n.name})
+	}
+	w.sayf("%s: address on the link", n.name)
+}
+
+func (w *World) addressWent(n *node, why string) {
+	for i := range w.held {
+		if w.held[i].node == n.name && w.held[i].to == 0 {
+			w.held[i].to = w.now
+		}
+	}
+	w.sayf("%s: address gone (%s)", n.name, why)
+}
+
+// Delays. Most are those of a good network; some are terrible.
+
+func (w *World) chance(p float64) bool { return !w.calm && w.rng.Float64() < p }
+
+func (w *World) between(a, b time.Duration) time.Duration {
+	if w.calm || b <= a {
+		return a
+	}
+	return a + time.Duration(w.rng.Int64N(int64(b-a)))
+}
+
+// wire is one way of a request.
+func (w *World) wire() time.Duration {
+	switch {
+	case w.settled || !w.chance(0.04):
+		return w.between(1*ms, 5*ms)
+	case w.chance(0.3):
+		return w.between(500*ms, 2500*ms)
+	default:
+		return w.between(20*ms, 500*ms)
+	}
+}
+
+// wake is how late a timer or a goroutine may be.
+func (w *World) wake() time.Duration {
+	if !w.settled && w.chance(0.01) {
+		return w.between(5*ms, 150*ms)
+	}
+	return w.between(0, 2*ms)
+}
+
+func (s *Stats) add(o Stats) {
+	s.Steps += o.Steps
+	s.Writes += o.Writes
+	s.Unknown += o.Unknown
+	s.LateCommits += o.LateCommits
+	s.Takeovers += o.Takeovers
+	s.Handovers += o.Handovers
+	s.Adoptions += o.Adoptions
+	s.Killed += o.Killed
+	s.Restored += o.Restored
+	s.Lapses += o.Lapses
+}

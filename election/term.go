@@ -1,0 +1,303 @@
+package election
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// begin starts a term on a record that is confirmed to be this node's. sent is
+// the instant from which others count at the earliest.
+func (m *Machine) begin(raw string, rec Record, sent Instant, reason string) {
+	m.term = &term{raw: raw, rec: rec}
+	m.past, m.saved = "", nil
+	m.confirm(raw, rec, sent)
+	m.become(Holder, reason)
+}
+
+// confirm counts the right from the SEND of what etcd confirmed (rule 2).
+func (m *Machine) confirm(raw string, rec Record, sent Instant) {
+	t := m.term
+	t.raw, t.rec, t.sent, t.tried = raw, rec, sent, sent
+	t.right = sent + rec.Hold()
+	t.limit = sent + kernelSpan(rec)
+	t.confirmed = true
+	t.shorten, t.shortenOK = 0, false
+	m.settle()
+	m.emit(Save{State: m.state(false)})
+}
+
+// settle forgets the writes that can commit no more, because they expected
+// another value than the term's.
+func (m *Machine) settle() {
+	m.writes = slices.DeleteFunc(m.writes, func(w write) bool { return w.expect != m.term.raw })
+	for _, w := range m.writes {
+		m.term.tried = max(m.term.tried, w.sent)
+	}
+}
+
+// kernelSpan is how long after its send a record lets the kernel keep the
+// address, for other nodes' clocks that run 1 % fast.
+func kernelSpan(rec Record) time.Duration {
+	return time.Duration(clockMargin * float64(rec.Takeover()))
+}
+
+// right is the instant at which this node must have stopped serving: that of
+// the confirmed record, and no later than that of any write of its own that may
+// have committed unnoticed (rule 2).
+func (m *Machine) right() Instant {
+	if m.term == nil {
+		return 0
+	}
+	r := m.term.right
+	for _, w := range m.writes {
+		if w.gives {
+			return 0
+		}
+		r = min(r, w.sent+w.rec.Hold())
+	}
+	return r
+}
+
+// limit is the instant by which the kernel must have removed the address by itself.
+func (m *Machine) limit() Instant {
+	if m.term == nil {
+		return 0
+	}
+	l := m.term.limit
+	for _, w := range m.writes {
+		l = min(l, w.sent+kernelSpan(w.rec))
+	}
+	return l
+}
+
+// serving reports whether the address belongs on this node's link now.
+func (m *Machine) serving() bool {
+	return m.term != nil && m.now.Boot < m.right() && (m.leave == nil || m.leave.step < stepClear)
+}
+
+// expireRight ends a term whose right has run out: the address goes, whatever
+// the cause. The record may still be this node's; a new transaction tells.
+func (m *Machine) expireRight() {
+	if m.term == nil || (m.leave != nil && m.leave.step >= stepClear) || !m.reached(m.right()) {
+		return
+	}
+	t := m.term
+	m.term = nil
+	if t.confirmed {
+		m.past = t.rec.ID
+	}
+	m.abortLeave("the right to serve ran out")
+	hold := t.rec.Hold()
+	if hold == 0 {
+		hold = m.cfg.Timing.Hold // adopting: nothing was read yet
+	}
+	m.toIdle(fmt.Sprintf("etcd confirmed no renewal within %v", hold))
+}
+
+// lose ends a term because the record is somebody else's.
+func (m *Machine) lose(reason string) {
+	m.term, m.past, m.saved, m.writes = nil, "", nil, nil
+	m.emit(Save{})
+	m.abortLeave(reason)
+	m.toIdle(reason)
+}
+
+// toIdle leaves the holder's roles with a reason; settleRole sorts out the rest.
+func (m *Machine) toIdle(reason string) {
+	switch {
+	case m.drained:
+		m.become(Drained, reason)
+	case !m.etcd.Local:
+		m.become(Waiting, reason)
+	default:
+		m.become(Candidate, reason)
+	}
+}
+
+// driveTerm renews.
+func (m *Machine) driveTerm() {
+	t := m.term
+	if t == nil || (m.leave != nil && m.leave.step >= stepSettle) {
+		return
+	}
+	if t.raw == "" {
+		m.keepReading(0)
+		return
+	}
+	due := t.sent + m.cfg.Timing.Renewal
+	if t.tried > t.sent {
+		due = t.tried + m.cfg.Timing.Retry
+	}
+	if !m.reached(due) || !m.readyToWrite() {
+		return
+	}
+	rec := m.renewed(t.rec)
+	if m.shortens(rec) && !m.prepareShorter(rec) {
+		return
+	}
+	t.tried = m.now.Boot
+	m.send(write{expect: t.raw, rec: rec, timeout: m.cfg.Timing.Hold})
+	m.wakeAt(t.tried + m.cfg.Timing.Retry)
+}
+
+// readyToWrite holds writes back while a set call is pending, whose lifetime
+// was chosen without them, or while it is unknown what the kernel has (rule 5).
+func (m *Machine) readyToWrite() bool {
+	return m.addr.op != opSet && m.addr.state != unsure
+}
+
+func (m *Machine) renewed(old Record) Record {
+	rec := old
+	rec.Schema, rec.Mode = Schema, ModePlain
+	rec.Renewal++
+	rec.Offer = ""
+	rec.HoldMS = m.cfg.Timing.Hold.Milliseconds()
+	rec.TakeoverMS = m.cfg.Timing.Takeover.Milliseconds()
+	return rec
+}
+
+func (m *Machine) shortens(rec Record) bool {
+	return rec.HoldMS < m.term.rec.HoldMS || rec.TakeoverMS < m.term.rec.TakeoverMS
+}
+
+// prepareShorter makes a write that shortens hold or takeover safe before it is
+// sent: the next process must know of it, and the kernel must not keep the
+// address longer than the shorter record allows. A right to serve shrinks by
+// itself, since the unsettled write counts.
+func (m *Machine) prepareShorter(rec Record) bool {
+	t := m.term
+	if t.shorten == 0 {
+		t.shorten = m.newSeq()
+		s := m.state(false)
+		s.Right = min(s.Right, m.now.Boot+rec.Hold())
+		s.Limit = min(s.Limit, m.now.Boot+kernelSpan(rec))
+		m.emit(Save{Seq: t.shorten, State: s})
+	}
+	if !t.shortenOK {
+		return false
+	}
+	limit := m.now.Boot + kernelSpan(rec)
+	if m.addr.state == absent || m.addr.until+KernelLateness+killLateness <= limit {
+		return true
+	}
+	m.setAddress(limit, lastSlack)
+	return false
+}
+
+// send emits one transaction and counts it as possibly committed from now on.
+func (m *Machine) send(w write) {
+	w.id = m.newID()
+	w.rec.ID = w.id
+	w.value = w.rec.encode()
+	w.sent = m.now.Boot
+	w.flying = true
+	m.writes = append(m.writes, w)
+	if m.term == nil && len(m.writes) > maxUnsettled {
+		m.writes = m.writes[1:]
+	}
+	m.emit(Write{ID: w.id, Expect: w.expect, Value: w.value, Elsewhere: w.gives, Timeout: w.timeout})
+}
+
+func (m *Machine) wrote(e Wrote) {
+	if e.ID == m.forced.id && e.ID != "" {
+		m.forcedWrote(e)
+		return
+	}
+	i := m.findWrite(e.ID)
+	if i < 0 {
+		return // settled meanwhile
+	}
+	w := m.writes[i]
+	switch e.Outcome {
+	case Unknown:
+		m.writes[i].flying = false
+	case NotDone:
+		m.dropWrite(i)
+	case Refused:
+		m.dropWrite(i)
+		m.refused(w, e.Current)
+	case Committed:
+		m.committed(w)
+	}
+}
+
+func (m *Machine) findWrite(id string) int {
+	for i, w := range m.writes {
+		if w.id == id {
+			return i
+		}
+	}
+	return -1
+}
+
+func (m *Machine) dropWrite(i int) {
+	m.writes = append(m.writes[:i:i], m.writes[i+1:]...)
+}
+
+func (m *Machine) committed(w write) {
+	m.see(w.value, false)
+	if w.gives {
+		m.finishLeave()
+		return
+	}
+	if m.leave != nil && m.leave.step >= stepClear {
+		// A renewal that was still under way: the record is this value now, and
+		// what was sent to give it away expected another one.
+		m.term.raw, m.term.rec = w.value, w.rec
+		m.settle()
+		m.leave.tried = 0
+		return
+	}
+	if m.now.Boot >= w.sent+w.rec.Hold() {
+		// A confirmation after its own deadline is none. The record is ours all
+		// the same, so the next transaction need not wait.
+		m.past = w.id
+		return
+	}
+	if m.term == nil {
+		m.begin(w.value, w.rec, w.sent, moveReason(w.rec))
+		return
+	}
+	m.confirm(w.value, w.rec, w.sent)
+}
+
+// refused means: the compare failed, and current was there instead.
+func (m *Machine) refused(w write, current string) {
+	m.see(current, false)
+	if m.term == nil {
+		m.takeOffer()
+		m.forgetPast()
+		return
+	}
+	if m.seen.raw == m.term.raw {
+		return // w expected an older value of this term
+	}
+	if m.seen.raw != "" && m.seen.bad == nil && m.mine(m.seen.rec) {
+		// An earlier write of ours had committed. Reading that gives no right.
+		m.term.raw, m.term.rec = m.seen.raw, m.seen.rec
+		m.term.tried = m.term.sent
+		if m.leave != nil {
+			m.leave.tried = 0
+		}
+		return
+	}
+	if m.leave != nil && m.leave.gave(m.seen.rec.ID) {
+		m.finishLeave()
+		return
+	}
+	m.lose(m.lostTo())
+}
+
+func (m *Machine) lostTo() string {
+	switch {
+	case m.seen.raw == "":
+		return "the record was deleted from etcd"
+	case m.seen.bad != nil:
+		return "the record was overwritten: " + m.seen.bad.Error()
+	case m.seen.rec.Free():
+		return "the record was released: " + moveReason(m.seen.rec)
+	default:
+		return m.seen.rec.Node + " has the record"
+	}
+}

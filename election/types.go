@@ -1,0 +1,271 @@
+package election
+
+import "time"
+
+// Instant is a reading of CLOCK_BOOTTIME: the time since boot, suspend
+// included. The machine is told it and never reads it.
+type Instant = time.Duration
+
+// Now is what an event carries beside itself: the instant that decides, and
+// the wall clock that people read.
+type Now struct {
+	Boot Instant
+	Wall int64 // Unix time in ms
+}
+
+// Role is what this node is in the election.
+type Role int
+
+// The roles. Claimant is the bootstrap claim's and is not entered yet.
+const (
+	Waiting   Role = iota // no usable etcd member here, or its record not read yet
+	Candidate             // would take the address over
+	Holder                // has the record
+	Claimant
+	Drained   // does not want the address, by an operator's word
+	Releasing // gives the address away
+)
+
+func (r Role) String() string {
+	return [...]string{"waiting", "candidate", "holder", "claimant", "drained", "releasing"}[r]
+}
+
+// Config is fixed for the life of a machine.
+type Config struct {
+	Node        string
+	Incarnation string // random, fresh for every start of the process: the first half of every ID
+	Timing      Timing
+	Priority    int
+	Preempt     time.Duration // 0: never; else a healthy candidate of higher priority gets the address after this long
+}
+
+// Peer is one node's presence: what it says of itself in its leased key.
+type Peer struct {
+	Node     string `json:"node"`
+	Role     string `json:"role"`
+	Priority int    `json:"priority"`
+	Healthy  bool   `json:"healthy"`
+	Drained  bool   `json:"drained,omitempty"`
+	LinkUp   bool   `json:"link_up"`
+	Able     bool   `json:"able"`            // its address is clear and its etcd member answers: it may make offers
+	Call     string `json:"call,omitempty"`  // the call that Offer answers
+	Offer    string `json:"offer,omitempty"` // fresh ID of its readiness to take over (rule 6)
+}
+
+// Call is a holder's question: would To take over? It lies in one leased key.
+type Call struct {
+	ID   string `json:"id"`
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// Event is something that happened outside the machine.
+type Event interface{ event() }
+
+type (
+	// Tick says that the instant Machine.Next asked for has come.
+	Tick struct{}
+
+	// Observed is the record's value. Live means that this change was seen to
+	// happen on a watch without a gap; else it was found by a linearizable read.
+	Observed struct {
+		Value string // "": the key is absent
+		Live  bool
+		Read  string // ID of the Read action this answers; "" for what came unasked
+	}
+	// ReadFailed ends a Read without a value.
+	ReadFailed struct{ Read string }
+
+	// Wrote ends a Write.
+	Wrote struct {
+		ID      string
+		Outcome Outcome
+		Current string // with Refused: the value that was there
+	}
+
+	// Etcd is the state of the way to etcd.
+	Etcd struct {
+		Local     bool // the local member answers, votes and has a leader
+		Elsewhere bool // the local one does not, another member does
+		Reason    string
+	}
+
+	// Peers is every presence key there is, own included.
+	Peers struct{ List []Peer }
+	// Called is the call key's content.
+	Called struct{ Call Call }
+
+	// AddressFound answers the question that every start asks: is the address
+	// still there from an earlier process? Until is the latest instant at which
+	// its lifetime ends.
+	AddressFound struct {
+		Present bool
+		Until   Instant
+	}
+	// AddressSet ends a SetAddress. Before and After are the clock around the
+	// call. When it failed the address may be there or not.
+	AddressSet struct {
+		Seq           uint64
+		OK            bool
+		Before, After Instant
+		Reason        string
+	}
+	// AddressCleared ends a ClearAddress: OK says that it was read back and is
+	// on no link of this node.
+	AddressCleared struct {
+		Seq    uint64
+		OK     bool
+		Reason string
+	}
+	// AddressLost says that somebody else removed the address.
+	AddressLost struct{}
+
+	// Saved ends a Save.
+	Saved struct {
+		Seq uint64
+		OK  bool
+	}
+
+	// Health is this node's API server, after rise and fall counts.
+	Health struct {
+		OK     bool
+		Reason string
+	}
+	// Link is the link the address belongs on.
+	Link struct {
+		Present, Up bool
+		Reason      string
+	}
+
+	// HandOver, SetDrained, Release and Stop are an operator's commands; Token
+	// comes back in Done.
+	HandOver struct {
+		Token uint64
+		To    string // "": the best candidate
+	}
+	SetDrained struct {
+		Token uint64
+		On    bool
+	}
+	Release struct {
+		Token uint64
+		Force bool // also when another node's record or an implausible one is there
+	}
+	Stop struct{}
+)
+
+// Outcome is how a transaction ended.
+type Outcome int
+
+// The outcomes. Unknown may have committed, may commit later, or never.
+const (
+	Unknown   Outcome = iota
+	Committed         // compare succeeded, the value is written
+	Refused           // compare failed; nothing was written
+	NotDone           // provably never applied
+)
+
+func (o Outcome) String() string {
+	return [...]string{"unknown", "committed", "refused", "not done"}[o]
+}
+
+// Action is something the machine wants done. None of them may block the
+// machine: each comes back as an event.
+type Action interface{ action() }
+
+type (
+	// Write is one transaction: if the record's whole value is Expect ("":
+	// absent), replace it by Value. Elsewhere allows another member than the
+	// local one; only what gives the address away has it.
+	Write struct {
+		ID, Expect, Value string
+		Elsewhere         bool
+		Timeout           time.Duration // after which the outcome is Unknown
+	}
+	// Read asks for one linearizable read through the local member.
+	Read struct {
+		ID      string
+		Timeout time.Duration
+	}
+	// Publish replaces this node's presence.
+	Publish struct{ Peer Peer }
+	// Ask puts the call key.
+	Ask struct{ Call Call }
+
+	// SetAddress sets or refreshes the address with a lifetime in whole seconds.
+	// The call must not take effect after Latest.
+	SetAddress struct {
+		Seq      uint64
+		Lifetime int
+		Latest   Instant
+	}
+	// ClearAddress resets the address's connections, removes it and reads back.
+	ClearAddress struct{ Seq uint64 }
+	// FindAddress asks for AddressFound.
+	FindAddress struct{}
+
+	// Save replaces what the next process on this node may adopt; a nil State
+	// erases it. Seq 0 wants no answer and may be overtaken by a newer Save.
+	Save struct {
+		Seq   uint64
+		State *SavedState
+	}
+	// Note is one transition with its one reason.
+	Note struct {
+		From, To Role
+		Reason   string
+	}
+	// Warn is something an operator should know that is no transition.
+	Warn struct{ Text string }
+	// Done answers a command.
+	Done struct {
+		Token   uint64
+		Changed bool
+		Message string
+		Err     string
+	}
+	// Exit says that the machine has nothing left to let go of.
+	Exit struct{}
+)
+
+func (Tick) event()           {}
+func (Observed) event()       {}
+func (ReadFailed) event()     {}
+func (Wrote) event()          {}
+func (Etcd) event()           {}
+func (Peers) event()          {}
+func (Called) event()         {}
+func (AddressFound) event()   {}
+func (AddressSet) event()     {}
+func (AddressCleared) event() {}
+func (AddressLost) event()    {}
+func (Saved) event()          {}
+func (Health) event()         {}
+func (Link) event()           {}
+func (HandOver) event()       {}
+func (SetDrained) event()     {}
+func (Release) event()        {}
+func (Stop) event()           {}
+
+func (Write) action()        {}
+func (Read) action()         {}
+func (Publish) action()      {}
+func (Ask) action()          {}
+func (SetAddress) action()   {}
+func (ClearAddress) action() {}
+func (FindAddress) action()  {}
+func (Save) action()         {}
+func (Note) action()         {}
+func (Warn) action()         {}
+func (Done) action()         {}
+func (Exit) action()         {}
+
+// SavedState is what a process leaves for the next one on this boot (rule 8).
+type SavedState struct {
+	Schema    int     `json:"schema"`
+	Node      string  `json:"node"`
+	ID        string  `json:"id"`         // of the last confirmed write
+	Right     Instant `json:"right"`      // until when the address may be served, unknown writes counted in
+	Limit     Instant `json:"limit"`      // by when the kernel must have removed it
+	GivenAway bool    `json:"given_away"` // a write that gives the record away is about to be sent
+}

@@ -1,0 +1,69 @@
+package election
+
+import "slices"
+
+// View is what the machine knows, for people: nothing is decided from it.
+type View struct {
+	Role   Role
+	Reason string // of the last transition
+
+	Serving   bool    // the address belongs on this node's link now
+	Adopting  bool    // of an earlier process, not confirmed yet
+	Right     Instant // until when this node may serve; 0 without a term
+	Sent      Instant // of the last confirmed renewal; 0 without one
+	Address   string  // what is known of the address on the own link
+	LivesTill Instant // when the kernel removes it unless refreshed; 0 if absent
+
+	Known    bool // the record was read
+	Record   Record
+	Absent   bool
+	Bad      error   // why the record is not obeyed
+	SeenAt   Instant // when this value was first seen
+	SignAt   Instant // when it was last confirmed to be current
+	Etcd     Etcd
+	Health   Health
+	Link     Link
+	Drained  bool
+	Stopping bool
+	Leaving  string // why the address is being given away; "" if it is not
+	Peers    []Peer // own presence included
+	Next     string // the candidate that ranks first; "" if there is none
+}
+
+// View returns a copy.
+func (m *Machine) View() View {
+	v := View{
+		Role: m.role, Reason: m.why, Serving: m.serving(),
+		Address: m.addr.state.String(), LivesTill: m.addr.until,
+		Known: m.seen.known, Record: m.seen.rec, Absent: m.seen.known && m.seen.raw == "",
+		Bad: m.seen.bad, SeenAt: m.seen.at, SignAt: m.seen.sign,
+		Etcd: m.etcd, Health: m.health, Link: m.link,
+		Drained: m.drained, Stopping: m.stopping(), Peers: slices.Clone(m.peers),
+	}
+	if t := m.term; t != nil {
+		v.Right, v.Adopting = m.right(), t.raw == ""
+		if t.confirmed {
+			v.Sent, v.Record = t.sent, t.rec
+		}
+	}
+	if m.leave != nil {
+		v.Leaving = m.leave.reason
+	}
+	v.Next = m.nextHolder()
+	return v
+}
+
+// nextHolder is the candidate that would take over first.
+func (m *Machine) nextHolder() string {
+	best := ""
+	var rank Peer
+	for _, p := range m.peers {
+		if !p.Able || p.Node == m.seen.rec.Node {
+			continue
+		}
+		if best == "" || better(p, rank) {
+			best, rank = p.Node, p
+		}
+	}
+	return best
+}
