@@ -31,8 +31,9 @@ const (
 	setSlack  = 500 * time.Millisecond
 	lastSlack = 120 * time.Millisecond
 
-	setRetry   = 200 * time.Millisecond
-	clearRetry = 100 * time.Millisecond
+	setRetry       = 200 * time.Millisecond
+	untouchedRetry = 10 * time.Millisecond
+	clearRetry     = 100 * time.Millisecond
 
 	// earlyExpiry is how much too early the kernel may remove an address.
 	earlyExpiry = 20 * time.Millisecond
@@ -75,11 +76,20 @@ func (m *Machine) addressEvent(ev Event) {
 		}
 	case AddressLost:
 		m.addressLost()
+	case AddressAppeared:
+		if a.op == opNone && a.state == absent && !m.serving() {
+			a.state, a.from, a.until = maybe, 0, e.Until
+			m.emit(Warn{Text: "the address appeared on the link without a right to serve it; removing it"})
+		}
 	}
 }
 
 func (m *Machine) setDone(e AddressSet) {
 	a := &m.addr
+	if e.Untouched {
+		a.retryAt = m.now.Boot + untouchedRetry
+		return
+	}
 	life := seconds(a.life)
 	if !e.OK || e.After > a.latest {
 		a.until = max(a.until, e.After+life)
@@ -91,9 +101,14 @@ func (m *Machine) setDone(e AddressSet) {
 	}
 	m.warned = ""
 	a.from, a.until = e.Before+life-earlyExpiry, e.After+life
+	came := a.state != present
 	a.state = present
 	if a.lost {
 		a.lost, a.state = false, absent
+		return
+	}
+	if came && m.serving() {
+		m.emit(Announce{})
 	}
 }
 

@@ -171,10 +171,12 @@ func (m *Machine) handle(ev Event) {
 		m.peers = slices.Clone(e.List)
 	case Called:
 		m.called(e.Call)
-	case AddressFound, AddressSet, AddressCleared, AddressLost:
+	case AddressFound, AddressSet, AddressCleared, AddressLost, AddressAppeared:
 		m.addressEvent(ev)
 	case Saved:
 		m.stateSaved(e)
+	case Retime:
+		m.cfg.Timing = e.Timing
 	case Health:
 		m.health = e
 	case Link:

@@ -50,6 +50,11 @@ func (m *Machine) takeOffer() {
 	}
 	sent := m.offer.sent
 	m.offer = offer{}
+	if s.rec.Move != nil {
+		move := *s.rec.Move
+		move.AtMS = m.now.Wall
+		s.rec.Move = &move
+	}
 	m.begin(s.raw, s.rec, sent, fmt.Sprintf("%s handed it over: %s", moveFrom(s.rec), moveReason(s.rec)))
 	// The next renewal is due at once: the offer has aged.
 	m.term.tried, m.term.sent = sent-m.cfg.Timing.Renewal, sent-m.cfg.Timing.Renewal

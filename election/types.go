@@ -103,10 +103,11 @@ type (
 		Until   Instant
 	}
 	// AddressSet ends a SetAddress. Before and After are the clock around the
-	// call. When it failed the address may be there or not.
+	// call. When it failed the address may be there or not, unless Untouched
+	// says that the call was not made.
 	AddressSet struct {
 		Seq           uint64
-		OK            bool
+		OK, Untouched bool
 		Before, After Instant
 		Reason        string
 	}
@@ -119,6 +120,9 @@ type (
 	}
 	// AddressLost says that somebody else removed the address.
 	AddressLost struct{}
+	// AddressAppeared says that it came to the link and nobody here asked for it
+	// now: by hand, or by a call that a former process left in the kernel.
+	AddressAppeared struct{ Until Instant }
 
 	// Saved ends a Save.
 	Saved struct {
@@ -152,6 +156,9 @@ type (
 		Force bool // also when another node's record or an implausible one is there
 	}
 	Stop struct{}
+
+	// Retime changes the timing from the next write on.
+	Retime struct{ Timing Timing }
 )
 
 // Outcome is how a transaction ended.
@@ -203,6 +210,8 @@ type (
 	ClearAddress struct{ Seq uint64 }
 	// FindAddress asks for AddressFound.
 	FindAddress struct{}
+	// Announce says that the address came to the link: neighbours must be told.
+	Announce struct{}
 
 	// Save replaces what the next process on this node may adopt; a nil State
 	// erases it. Seq 0 wants no answer and may be overtaken by a newer Save.
@@ -228,24 +237,26 @@ type (
 	Exit struct{}
 )
 
-func (Tick) event()           {}
-func (Observed) event()       {}
-func (ReadFailed) event()     {}
-func (Wrote) event()          {}
-func (Etcd) event()           {}
-func (Peers) event()          {}
-func (Called) event()         {}
-func (AddressFound) event()   {}
-func (AddressSet) event()     {}
-func (AddressCleared) event() {}
-func (AddressLost) event()    {}
-func (Saved) event()          {}
-func (Health) event()         {}
-func (Link) event()           {}
-func (HandOver) event()       {}
-func (SetDrained) event()     {}
-func (Release) event()        {}
-func (Stop) event()           {}
+func (Tick) event()            {}
+func (Observed) event()        {}
+func (ReadFailed) event()      {}
+func (Wrote) event()           {}
+func (Etcd) event()            {}
+func (Peers) event()           {}
+func (Called) event()          {}
+func (AddressFound) event()    {}
+func (AddressSet) event()      {}
+func (AddressCleared) event()  {}
+func (AddressLost) event()     {}
+func (AddressAppeared) event() {}
+func (Retime) event()          {}
+func (Saved) event()           {}
+func (Health) event()          {}
+func (Link) event()            {}
+func (HandOver) event()        {}
+func (SetDrained) event()      {}
+func (Release) event()         {}
+func (Stop) event()            {}
 
 func (Write) action()        {}
 func (Read) action()         {}
@@ -254,6 +265,7 @@ func (Ask) action()          {}
 func (SetAddress) action()   {}
 func (ClearAddress) action() {}
 func (FindAddress) action()  {}
+func (Announce) action()     {}
 func (Save) action()         {}
 func (Note) action()         {}
 func (Warn) action()         {}

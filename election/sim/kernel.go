@@ -64,7 +64,7 @@ func (n *node) callSet(gen int, a election.SetAddress) {
 	w := n.w
 	before := n.boot()
 	if before >= a.Latest {
-		n.returned(gen, election.AddressSet{Seq: a.Seq, Before: before, After: before, Reason: "too late"})
+		n.returned(gen, election.AddressSet{Seq: a.Seq, Before: before, After: before, Untouched: true, Reason: "too late"})
 		return
 	}
 	finished := false

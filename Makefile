@@ -1,0 +1,156 @@
+# `make help` lists the targets. `sudo make test` runs every test there is.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DEFAULT_GOAL := help
+
+# Found when first needed, so that `make help` works without it. The script
+# says what to do when there is none.
+GO = $(eval GO := $$(shell test/prepare.sh go))$(GO)
+
+# Under sudo the settings of whoever called it (a module proxy, say) still hold.
+GOENV_OF_USER := $(shell test/prepare.sh goenv)
+ifneq ($(GOENV_OF_USER),)
+export GOENV := $(GOENV_OF_USER)
+endif
+
+# Every recipe that uses Go begins with this: tests start `go` by name too.
+WITH_GO = export PATH="$(dir $(GO)):$$PATH";
+
+CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/havip
+TOOLS   := $(CACHE)/bin
+# A new version of any tool changes go.sum, and with it the stamp.
+STAMP    = $(TOOLS)/.built-$(shell cksum test/tools/go.mod test/tools/go.sum | cksum | cut -d' ' -f1)
+BUILD   := bin/test
+TALLY   := $(BUILD)/counts
+VERSION ?= $(shell git -c safe.directory='*' describe --tags --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# What the namespace tests and the simulation run by themselves; everything
+# else is a unit test.
+APART := /election/sim$$|/test/faults$$
+
+REPEAT         ?= 10
+SCHEDULES      ?= 2000000
+TEST_SCHEDULES ?= 40000
+FUZZTIME       ?= 1m
+
+##@ Build
+
+.PHONY: build
+build: go ## build bin/havipd and bin/havipctl
+	@mkdir -p bin
+	@$(WITH_GO) CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@$(call give_back,bin)
+
+.PHONY: tools
+tools: go packages-build ## build etcd, etcdctl and staticcheck into ~/.cache/havip/bin
+	@if [ ! -e $(STAMP) ]; then \
+		echo "building etcd, etcdctl and staticcheck into $(TOOLS) (some minutes, once)"; \
+		mkdir -p $(TOOLS); \
+		$(WITH_GO) cd test/tools; \
+		build() { CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(TOOLS)/$$1.new $$2 && mv $(TOOLS)/$$1.new $(TOOLS)/$$1; }; \
+		build etcd go.etcd.io/etcd/server/v3; \
+		build etcdctl go.etcd.io/etcd/etcdctl/v3; \
+		build staticcheck honnef.co/go/tools/cmd/staticcheck; \
+		rm -f $(TOOLS)/.built-*; touch $(STAMP); \
+	fi
+
+.PHONY: clean
+clean: ## remove what was built here (not the tools in ~/.cache)
+	@rm -rf bin
+
+##@ See it work
+
+.PHONY: demo
+demo: root packages-build tools build ## three masters, a power cut, a handover: watch the address move (sudo)
+	@mkdir -p $(BUILD)
+	@$(WITH_GO) CGO_ENABLED=0 go build -buildvcs=false -o $(BUILD)/demo ./test/demo
+	@$(call give_back,bin)
+	@exec $(BUILD)/demo $(if $(STAY),-stay)
+
+##@ Test
+
+.PHONY: test
+test: root packages-test ## everything below but the long runs; ends with the count (sudo)
+	@rm -f $(TALLY); \
+	$(MAKE) check unit sim-short faults-short; \
+	$(call give_back,bin); \
+	printf '\n== all of it took %d min\n' $$(((SECONDS + 30) / 60)); \
+	$(BUILD)/tally -close $(TALLY)
+
+.PHONY: check
+check: go tools ## gofmt, go vet, staticcheck
+	@echo "== gofmt, go vet, staticcheck"
+	@$(WITH_GO) bad=$$(gofmt -l $$(git -c safe.directory='*' ls-files '*.go' 2>/dev/null || find . -name '*.go')); \
+		if [ -n "$$bad" ]; then echo "error: not formatted by gofmt: $$bad" >&2; exit 1; fi
+	@$(WITH_GO) go vet ./...
+	@$(WITH_GO) $(TOOLS)/staticcheck ./...
+
+# Everything is compiled first with all processors, then the packages are
+# tested one after the other: many have real clocks, sockets and etcd members.
+.PHONY: unit
+unit: go tools build packages-test ## unit tests with the race detector (some need root)
+	@echo "== unit tests, with the race detector"
+	@$(WITH_GO) go build -race ./...
+	@$(WITH_GO) $(call counted,unit,-race -p 1 -timeout 20m $$(go list ./... | grep -vE '$(APART)'))
+
+.PHONY: sim-short
+sim-short: go
+	@echo "== simulation, $(TEST_SCHEDULES) schedules"
+	@$(WITH_GO) $(call counted,simulation,-timeout 20m ./election/sim -schedules $(TEST_SCHEDULES))
+
+.PHONY: faults-short
+faults-short: root go tools build
+	@echo "== faults, once each"
+	@$(WITH_GO) $(call counted,faults,-timeout 30m ./test/faults)
+
+##@ Long runs
+
+.PHONY: sim
+sim: go ## the simulation with SCHEDULES=2000000 random schedules
+	@$(WITH_GO) go test -timeout 0 -v -run TestSchedules ./election/sim -schedules $(SCHEDULES)
+
+.PHONY: faults
+faults: root go tools build ## every fault REPEAT=10 times; writes docs/faults.md (sudo)
+	@mkdir -p docs
+	@$(WITH_GO) go test -timeout 0 -v ./test/faults -repeat $(REPEAT) -report $(CURDIR)/docs/faults.md
+	@$(call give_back,docs)
+
+.PHONY: fuzz
+fuzz: go ## every fuzz test for FUZZTIME=1m
+	@$(WITH_GO) for pkg in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+##@ Help
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: go
+go:
+	@test -n "$(GO)"
+
+.PHONY: root
+root:
+	@if [ "$$(id -u)" != 0 ]; then echo "error: needs root: run sudo make $(firstword $(MAKECMDGOALS))" >&2; exit 1; fi
+
+.PHONY: packages-build packages-test
+packages-build:
+	@test/prepare.sh packages
+packages-test: # the race detector needs a C compiler; the address's tests need ip and sysctl
+	@test/prepare.sh packages gcc:gcc gcc:libc6-dev ip:iproute2 sysctl:procps
+
+# Runs go test, shows a line per package and what failed, and counts.
+counted = mkdir -p $(BUILD); go build -buildvcs=false -o $(BUILD)/tally ./test/tally; \
+	go test -json $(2) | $(BUILD)/tally -label $(1) -into $(TALLY)
+
+# Under sudo what was written here belongs to whoever called it.
+give_back = if [ -n "$${SUDO_UID:-}" ]; then chown -R "$$SUDO_UID:$${SUDO_GID:-$$SUDO_UID}" $(1); fi

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"havip/daemon/status"
+)
+
+// changing makes a command that asks the daemon for a change.
+func (c *cli) changing(use, short, long string, do func(ctx context.Context, client *status.Client) (*status.Change, error)) *cobra.Command {
+	var f *format
+	cmd := command(use, short, long, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
+		client := c.client()
+		defer client.Close()
+		change, err := do(cmd.Context(), client)
+		if err != nil {
+			return asked(err)
+		}
+		if *f == jsonText {
+			return c.printJSON(change)
+		}
+		return c.print(change.Message + "\n")
+	})
+	f = formatFlag(cmd)
+	return cmd
+}
+
+func (c *cli) handoverCommand() *cobra.Command {
+	to := ""
+	cmd := c.changing("handover", "Give the VIP to another master",
+		"handover makes the holder give the VIP to another master, without the wait of a failover.",
+		func(ctx context.Context, client *status.Client) (*status.Change, error) {
+			return client.Handover(ctx, to)
+		})
+	cmd.Flags().StringVar(&to, "to", "", "name of the master (default: the one that ranks first)")
+	_ = cmd.RegisterFlagCompletionFunc("to", c.completeMaster)
+	return cmd
+}
+
+// completeMaster offers the names of the other masters to the shell.
+func (c *cli) completeMaster(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	client := c.client()
+	defer client.Close()
+	d, err := client.Status(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, m := range d.Masters {
+		if m.Role != status.RoleHolder {
+			names = append(names, m.Name+"\t"+string(m.Role))
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (c *cli) drainCommand() *cobra.Command {
+	return c.changing("drain", "Keep the VIP away from this node until undrain",
+		"drain gives the VIP away if this node holds it, and keeps the node from taking it again until undrain: for maintenance.",
+		func(ctx context.Context, client *status.Client) (*status.Change, error) { return client.Drain(ctx) })
+}
+
+func (c *cli) undrainCommand() *cobra.Command {
+	return c.changing("undrain", "Let this node hold the VIP again",
+		"undrain ends drain.",
+		func(ctx context.Context, client *status.Client) (*status.Change, error) { return client.Undrain(ctx) })
+}
+
+func (c *cli) releaseCommand() *cobra.Command {
+	var yes, force bool
+	cmd := c.changing("release", "Give the record up: the holder lets go, a broken record is cleared",
+		`release makes this node let the VIP go if it holds it, and clears a record in etcd
+that no node obeys. The masters then elect anew. It asks first.`,
+		func(ctx context.Context, client *status.Client) (*status.Change, error) {
+			if !yes {
+				if err := c.confirmRelease(ctx, client); err != nil {
+					return nil, err
+				}
+			}
+			return client.Release(ctx, force)
+		})
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&force, "force", false, "also when a sound record names another node")
+	return cmd
+}
+
+// errDeclined is the answer no.
+var errDeclined = errors.New("not released: not confirmed")
+
+// confirmRelease shows what would be released and asks. Only y or yes counts.
+func (c *cli) confirmRelease(ctx context.Context, client *status.Client) error {
+	if !c.asking {
+		return usageError("say it beforehand: havipctl release --yes", "release asks first, and there is no terminal to ask on")
+	}
+	d, err := client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.err, "%s\nrelease it? [y/N] ", firstLine(d))
+	line, err := bufio.NewReader(c.in).ReadString('\n')
+	if err != nil && line == "" {
+		return &failure{code: exitFailed, err: errDeclined}
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return nil
+	}
+	return &failure{code: exitFailed, err: errDeclined}
+}
+
+func firstLine(d *status.Document) string {
+	var b strings.Builder
+	_ = status.Render(&b, d, status.Options{})
+	line, _, _ := strings.Cut(b.String(), "\n")
+	return line
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"havip/daemon/status"
+)
+
+// cli is the command line and what it writes to.
+type cli struct {
+	in       io.Reader
+	out, err io.Writer
+	asking   bool       // a person can be asked: stdin is a terminal
+	terminal bool       // stdout is a terminal
+	color    bool       // colours may be used on stdout
+	width    func() int // columns of stdout, 0: not known
+
+	socket  string
+	timeout time.Duration
+}
+
+// client asks the daemon that the flags name.
+func (c *cli) client() *status.Client {
+	client := status.NewClient(c.socket)
+	client.Timeout = c.timeout
+	return client
+}
+
+// run carries one command line out and returns its exit code.
+func (c *cli) run(ctx context.Context, args []string) int {
+	root := c.root()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	var f *failure
+	var code exitCode
+	if err != nil && !errors.As(err, &f) && !errors.As(err, &code) && !errors.Is(err, context.Canceled) && !ran(cmd) {
+		err = usage(cmd, err)
+	}
+	return report(c.err, err)
+}
+
+// usage turns what cobra says of a wrong command line into an error line and a
+// hint; it puts its suggestions below the first line.
+func usage(cmd *cobra.Command, err error) error {
+	text, more, _ := strings.Cut(err.Error(), "\n")
+	hints := []string{}
+	if _, guess, ok := strings.Cut(more, "Did you mean this?"); ok {
+		hints = append(hints, "did you mean: "+cmd.CommandPath()+" "+strings.Join(strings.Fields(guess), ", "))
+	}
+	return &failure{exitUsage, errors.New(text), append(hints, "see "+cmd.CommandPath()+" --help")}
+}
+
+// ranKey marks a command whose arguments were right, so that what it returns
+// is no usage error.
+const ranKey = "ran"
+
+func ran(cmd *cobra.Command) bool { return cmd.Annotations[ranKey] != "" }
+
+// command makes a command whose arguments cobra checks before do is called.
+func command(use, short, long string, args cobra.PositionalArgs, do func(cmd *cobra.Command, args []string) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Long: long, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
+		cmd.Annotations = map[string]string{ranKey: "yes"}
+		return do(cmd, args)
+	}}
+}
+
+// group makes a command that only has commands below it.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		text := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+		if guesses := cmd.SuggestionsFor(args[0]); len(guesses) > 0 {
+			text += "\n\nDid you mean this?\n" + strings.Join(guesses, "\n")
+		}
+		return errors.New(text)
+	}}
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "havipctl",
+		Short: "Ask and steer the daemon that holds the control plane's virtual IP",
+		Long: `havipctl asks the havip daemon of this node who holds the control plane's
+virtual IP (VIP), moves it, and writes and checks the config file.
+
+Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 3 the
+daemon does not run or hangs, 5 permission denied or its answer not understood.
+"havipctl status" adds: 1 held but degraded, 4 nobody is known to hold the VIP.`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	root.SetVersionTemplate("havipctl {{.Version}}\n")
+	root.PersistentFlags().StringVar(&c.socket, "socket", status.SocketPath, "socket of the daemon")
+	root.PersistentFlags().DurationVar(&c.timeout, "timeout", status.DefaultTimeout, "how long the daemon may take to answer")
+	root.AddCommand(c.statusCommand(), c.handoverCommand(), c.drainCommand(), c.undrainCommand(), c.releaseCommand(), c.configCommand(), c.versionCommand())
+	return root
+}
+
+// format is the flag -o.
+type format string
+
+const (
+	text     format = "text"
+	jsonText format = "json"
+)
+
+func (f *format) String() string { return string(*f) }
+func (f *format) Type() string   { return "text|json" }
+func (f *format) Set(s string) error {
+	if s != string(text) && s != string(jsonText) {
+		return fmt.Errorf("must be text or json")
+	}
+	*f = format(s)
+	return nil
+}
+
+// formatFlag adds -o to a command.
+func formatFlag(cmd *cobra.Command) *format {
+	f := text
+	cmd.Flags().VarP(&f, "output", "o", "how to print")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return &f
+}
+
+// printJSON writes v as indented JSON.
+func (c *cli) printJSON(v any) error {
+	enc := json.NewEncoder(c.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+func (c *cli) print(s string) error {
+	if _, err := io.WriteString(c.out, s); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}

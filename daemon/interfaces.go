@@ -1,0 +1,52 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"havip/election/etcd"
+	"havip/vip"
+)
+
+// Lock is the record in etcd; *etcd.Store implements it.
+type Lock interface {
+	// Run delivers what happens until ctx ends. sink never blocks.
+	Run(ctx context.Context, sink func(etcd.Event)) error
+	// Write replaces the record's value if it is expect; see etcd.Outcome for
+	// what may be concluded.
+	Write(ctx context.Context, expect, value string, elsewhere bool) etcd.Result
+	// Read returns the record by a linearizable read through the local member.
+	Read(ctx context.Context) (string, error)
+	// Publish replaces this node's presence, some time soon.
+	Publish(value string)
+	// Call puts the call key.
+	Call(ctx context.Context, value string) error
+	// Leave removes this node's presence.
+	Leave(ctx context.Context) error
+}
+
+// Address is the virtual IP on this node; *vip.VIP implements it.
+type Address interface {
+	// Set gives the address a lifetime in whole seconds; the call must not take
+	// effect after latest. vip.ErrTooLate means that nothing was done.
+	Set(lifetime int, latest time.Duration) (done time.Duration, err error)
+	// Clear returns nil only if the address was read back and is on no link.
+	Clear(ctx context.Context) error
+	// Found lists every link that carries the address.
+	Found() ([]vip.Found, error)
+	// Link finds the link that the address belongs on.
+	Link() (vip.Link, error)
+	// Watch delivers what happens to the address and its link.
+	Watch(ctx context.Context, sink func(vip.Event)) error
+	// RunAnnouncer tells the neighbours after every trigger while owned is true.
+	RunAnnouncer(ctx context.Context, trigger <-chan struct{}, owned func() bool) error
+}
+
+// Clock is CLOCK_BOOTTIME and the wall clock.
+type Clock struct {
+	Boot func() time.Duration
+	Wall func() time.Time
+}
+
+// SystemClock is this machine's.
+func SystemClock() Clock { return Clock{Boot: vip.Now, Wall: time.Now} }

@@ -1,0 +1,322 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"havip/configs"
+	"havip/daemon/status"
+	"havip/election"
+	"havip/election/etcd"
+	"havip/vip"
+)
+
+const (
+	// pulse bounds how long the loop sleeps: timers do not count the time a
+	// machine was suspended, and the watchdog wants to be fed.
+	pulse = 500 * time.Millisecond
+
+	// conflictEvery is how often a foreign claim of the address is answered by
+	// announcing again (RFC 5227 section 2.4, DEFEND_INTERVAL).
+	conflictEvery = 10 * time.Second
+
+	// eventsKept is how many transitions the status can show.
+	eventsKept = 50
+)
+
+// loop owns the machine. All its fields belong to its goroutine but those that
+// say otherwise.
+type loop struct {
+	clock   Clock
+	log     *slog.Logger
+	machine *election.Machine
+	box     *mailbox
+
+	lock     Lock
+	caller   *caller
+	keeper   *keeper
+	notifier *notifier
+	announce chan struct{}
+	ownedTil atomic.Int64 // any goroutine: until when the neighbours may be told
+	dropped  func() int64
+
+	cfg     *configs.Config
+	self    configs.Master
+	version string
+	path    string
+	process string
+	timing  election.Timing
+	etcdNow etcd.Status
+	health  healthChanged
+	link    vip.Link
+	linkWhy string
+	roster  roster
+	mine    election.Peer // what the machine last published
+	sent    map[string]time.Duration
+	trip    time.Duration
+
+	began     time.Duration
+	answered  time.Duration // when etcd last answered with a quorum; 0: never
+	onLink    map[int]int   // how many of the addresses are on each link
+	reasserts int64
+	conflicts map[string]status.Conflict
+	answeredC time.Duration // last conflict answered
+	warnings  map[string]string
+	events    []status.Event
+	drain     *drainMark
+	token     uint64
+	waiting   map[uint64]func(election.Done)
+	waiters   []*query
+	fed       time.Duration
+	watchdog  time.Duration
+	stop      func() // called once when the machine exits
+}
+
+// Messages of the loop's own, beside the election's events.
+type (
+	query struct {
+		held   bool // answer once somebody holds the address
+		until  time.Duration
+		answer chan snapshot
+	}
+	command struct {
+		make   func(token uint64) election.Event
+		drain  **drainMark // with drain and undrain: what the mark is from now on
+		answer func(election.Done)
+	}
+	linkIs struct {
+		link vip.Link
+		err  error
+	}
+	configWarning struct{ key, text string }
+	tripIs        struct{ d time.Duration }
+)
+
+// run is the loop. It ends when ctx does, or when the machine has let go of everything.
+func (l *loop) run(ctx context.Context, first []election.Action) error {
+	l.began = l.clock.Boot()
+	l.perform(first)
+	timer := time.NewTimer(pulse)
+	defer timer.Stop()
+	for {
+		l.afterStep()
+		timer.Reset(l.sleep())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.box.ready:
+			for _, ev := range l.box.take() {
+				l.handle(ev)
+			}
+		case <-timer.C:
+			l.step(election.Tick{})
+		}
+	}
+}
+
+func (l *loop) sleep() time.Duration {
+	next := l.machine.Next()
+	now := l.clock.Boot()
+	if next-now > pulse || next < 0 {
+		return pulse
+	}
+	return max(next-now, 0)
+}
+
+func (l *loop) now() election.Now {
+	return election.Now{Boot: l.clock.Boot(), Wall: l.clock.Wall().UnixMilli()}
+}
+
+func (l *loop) step(ev election.Event) { l.perform(l.machine.Step(l.now(), ev)) }
+
+// afterStep lets the rest of the process see what the machine decided.
+func (l *loop) afterStep() {
+	v := l.machine.View()
+	until := time.Duration(0)
+	if v.Serving {
+		until = v.Right
+	}
+	l.ownedTil.Store(int64(until))
+	l.notifier.say(sentence(v, l.clock.Boot()))
+	if now := l.clock.Boot(); l.watchdog > 0 && now-l.fed >= l.watchdog/2 {
+		l.fed = now
+		l.notifier.feed()
+	}
+	l.answerWaiters(v)
+}
+
+// owned is asked right before every announcement.
+func (l *loop) owned() bool { return l.clock.Boot() < time.Duration(l.ownedTil.Load()) }
+
+func (l *loop) handle(ev any) {
+	switch e := ev.(type) {
+	case election.Event:
+		l.step(e)
+	case etcd.Event:
+		l.fromEtcd(e)
+	case vip.Event:
+		l.fromLink(e)
+	case linkIs:
+		l.linkIs(e)
+	case healthChanged:
+		l.health = e
+		l.step(e.event)
+		l.publish()
+	case *query:
+		l.query(e)
+	case command:
+		l.command(e)
+	case configWarning:
+		l.warnings[e.key] = e.text
+	case tripIs:
+		l.trip = e.d
+	}
+}
+
+func (l *loop) fromEtcd(ev etcd.Event) {
+	switch e := ev.(type) {
+	case etcd.Record:
+		l.step(election.Observed{Value: e.Value, Live: e.Live})
+	case etcd.WatchLost:
+		l.log.Debug("watch lost", "reason", e.Err)
+	case etcd.Nodes:
+		l.step(election.Peers{List: l.roster.update(e.Values, l.clock.Boot())})
+		l.checkTwin()
+	case etcd.Call:
+		var c election.Call
+		if e.Value == "" || json.Unmarshal([]byte(e.Value), &c) == nil {
+			l.step(election.Called{Call: c})
+		}
+	case etcd.Status:
+		l.etcdNow = e
+		if e.State == etcd.Ready || e.Via != "" {
+			l.answered = l.clock.Boot()
+		}
+		local := e.State == etcd.Ready && e.Local
+		l.step(election.Etcd{Local: local, Elsewhere: !local && e.Via != "" && !e.Local, Reason: etcdReason(e)})
+		l.publish()
+	}
+}
+
+func etcdReason(s etcd.Status) string {
+	switch {
+	case s.Reason != "":
+		return s.Reason
+	case s.State == etcd.Ready && !s.Local:
+		return "its keys are being read"
+	default:
+		return s.State.String()
+	}
+}
+
+// checkTwin notices another node of this node's name: its presence replaces ours.
+func (l *loop) checkTwin() {
+	p, ok := l.roster.now[l.self.Name]
+	if ok && p.Process != l.process && p.Address != l.self.Address.String() {
+		l.warnings["twin"] = fmt.Sprintf("%s at %s has the name %s too: give every master its own in [masters]", p.Process, p.Address, l.self.Name)
+		return
+	}
+	delete(l.warnings, "twin")
+}
+
+func (l *loop) fromLink(ev vip.Event) {
+	switch e := ev.(type) {
+	case vip.AddressDeleted:
+		if l.machine.View().Serving {
+			l.reasserts++
+		}
+		l.step(election.AddressLost{})
+	case vip.AddressAdded:
+		if !l.machine.View().Serving {
+			l.step(election.AddressAppeared{Until: l.clock.Boot() + election.MaxTakeover})
+		}
+	case vip.LinkChanged:
+		gone := e.Why == vip.LinkGone
+		l.linkIs(linkIs{link: e.Link, err: goneError(gone, e.Link.Name)})
+		if !gone && e.Link.Up {
+			l.tellNeighbours()
+		}
+	case vip.Conflict:
+		l.conflict(e)
+	}
+}
+
+func goneError(gone bool, name string) error {
+	if gone {
+		return fmt.Errorf("link %s is gone", name)
+	}
+	return nil
+}
+
+func (l *loop) linkIs(e linkIs) {
+	if e.err != nil {
+		l.linkWhy = e.err.Error()
+		l.link.Up = false
+		l.step(election.Link{Reason: l.linkWhy})
+		return
+	}
+	if len(e.link.Warnings) == 0 {
+		e.link.Warnings = l.link.Warnings
+	}
+	l.link, l.linkWhy = e.link, ""
+	if !e.link.Up {
+		l.linkWhy = "no carrier on " + e.link.Name
+	}
+	l.step(election.Link{Present: true, Up: e.link.Up, Reason: l.linkWhy})
+}
+
+func (l *loop) conflict(e vip.Conflict) {
+	if !l.machine.View().Serving {
+		return
+	}
+	key := e.Addr.String() + " " + e.MAC.String()
+	c := l.conflicts[key]
+	first := c.Count == 0
+	c.Address, c.MAC, c.At = e.Addr, e.MAC.String(), l.clock.Wall()
+	c.Count++
+	l.conflicts[key] = c
+	if first {
+		l.log.Warn("somebody else claims the address", "address", e.Addr, "mac", e.MAC)
+		l.remember(fmt.Sprintf("%s claims %s too", e.MAC, e.Addr))
+	}
+	if now := l.clock.Boot(); l.answeredC == 0 || now-l.answeredC >= conflictEvery {
+		l.answeredC = now
+		l.tellNeighbours()
+	}
+}
+
+func (l *loop) tellNeighbours() {
+	select {
+	case l.announce <- struct{}{}:
+	default:
+	}
+}
+
+func (l *loop) remember(text string) {
+	l.events = append(l.events, status.Event{At: l.clock.Wall(), Text: text})
+	if n := len(l.events) - eventsKept; n > 0 {
+		l.events = l.events[n:]
+	}
+}
+
+// publish says in etcd what this node is, when that has changed.
+func (l *loop) publish() {
+	if l.mine.Node == "" {
+		return
+	}
+	l.lock.Publish(presence{
+		Peer: l.mine, Address: l.self.Address.String(), Version: l.version, Link: l.link.Name,
+		Etcd: memberState(l.etcdNow), APIServer: l.health.state, Detail: l.healthDetail(), Process: l.process,
+	}.encode())
+}
+
+func (l *loop) healthDetail() string {
+	if l.health.event.OK {
+		return ""
+	}
+	return l.health.event.Reason
+}

@@ -1,0 +1,31 @@
+package daemon
+
+import "sync"
+
+// mailbox holds what waits for the loop. Putting never blocks, so that nobody
+// who reports something can be held up by the loop, or the loop by them.
+type mailbox struct {
+	mu     sync.Mutex
+	events []any
+	ready  chan struct{} // holds one token while there may be events
+}
+
+func newMailbox() *mailbox { return &mailbox{ready: make(chan struct{}, 1)} }
+
+func (b *mailbox) put(ev any) {
+	b.mu.Lock()
+	b.events = append(b.events, ev)
+	b.mu.Unlock()
+	select {
+	case b.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (b *mailbox) take() []any {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	events := b.events
+	b.events = nil
+	return events
+}

@@ -1,0 +1,184 @@
+package status
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// nextSteps lists what to do, first things first. With NOBODY the first step
+// has a command, except where waiting is all there is to do.
+func nextSteps(d *Document) []Step {
+	steps := []Step{}
+	switch d.Verdict {
+	case Unconfigured:
+		return unconfiguredSteps(d)
+	case Nobody:
+		steps = append(steps, nobodySteps(d)...)
+	case Unknown:
+		steps = append(steps, unknownSteps(d)...)
+	}
+	steps = append(steps, addressSteps(d)...)
+	steps = append(steps, alarmSteps(d)...)
+	steps = append(steps, ownEtcdSteps(d)...)
+	for i := range d.Masters {
+		steps = append(steps, masterSteps(d, &d.Masters[i])...)
+	}
+	steps = append(steps, conflictSteps(d)...)
+	return dedupe(append(steps, sizeSteps(d)...))
+}
+
+func unconfiguredSteps(d *Document) []Step {
+	file := orElse(d.Config, "/etc/havip/havip.toml")
+	return []Step{
+		{Text: "write the config, the same file for every master (--master once for each of them)",
+			Command: "havipctl config init --vip ADDRESS --master NAME=ADDRESS -f " + file},
+		{Text: "then let the daemon read it", Command: "systemctl restart havipd"},
+	}
+}
+
+func nobodySteps(d *Document) []Step {
+	switch {
+	case d.Record.State == RecordImplausible:
+		return []Step{{Text: "clear the record; the masters then elect anew", Command: "havipctl release"}}
+	case !d.etcdAnswers():
+		return []Step{startEtcdStep(d)}
+	case len(d.Etcd.Alarms) > 0:
+		return nil
+	case d.firstInRank() != nil:
+		return []Step{{Text: "wait for it" + within(d), Command: "havipctl status --wait 30s"}}
+	case len(d.withRole(RoleDrained)) > 0:
+		return []Step{{Text: "let a drained master serve again", On: strings.Join(d.withRole(RoleDrained), " or "), Command: "havipctl undrain"}}
+	}
+	return []Step{{Text: "see why no daemon is ready to take over", On: "each master", Command: "systemctl status havipd kubelet"}}
+}
+
+func within(d *Document) string {
+	if ms := d.Record.TakeoverInMS; ms != nil && *ms > 0 {
+		return ", about " + age(time.Duration(*ms)*time.Millisecond)
+	}
+	return ""
+}
+
+// startEtcdStep names the masters whose members are missing: kubelet starts
+// them, as static pods.
+func startEtcdStep(d *Document) Step {
+	return Step{Text: fmt.Sprintf("bring etcd members back until %d of %d run", d.Etcd.QuorumNeeded, d.Etcd.Members),
+		On: and(d.silentOthers()), Command: "systemctl start containerd kubelet"}
+}
+
+func unknownSteps(d *Document) []Step {
+	var others []string
+	for _, m := range d.Masters {
+		if !m.Self {
+			others = append(others, m.Name)
+		}
+	}
+	switch {
+	case d.etcdAnswers():
+		return []Step{{Text: "look again in a moment", Command: "havipctl status --wait 30s"}}
+	case d.Etcd.State == EtcdNotConfigured:
+		return []Step{{Text: "this version does not serve before etcd exists: build the cluster, or join this node, by kubeadm; havipd then goes on by itself"}}
+	case len(others) == 0:
+		return nil
+	case d.Etcd.State == EtcdNoQuorum:
+		return []Step{{Text: "ask the others, if they run", On: strings.Join(others, " or "), Command: "havipctl status"}, startEtcdStep(d)}
+	}
+	return []Step{{Text: "ask a master whose etcd answers", On: strings.Join(others, " or "), Command: "havipctl status"}}
+}
+
+func addressSteps(d *Document) []Step {
+	var steps []Step
+	for _, s := range d.Address.States {
+		if s.Present && (s.Permanent || d.strayHere(s)) && d.Address.Link != "" {
+			steps = append(steps, Step{Text: "find what set the address, and remove it", On: d.Node,
+				Command: fmt.Sprintf("ip address del %s/%d dev %s", s.Address, s.Address.BitLen(), d.Address.Link)})
+		}
+	}
+	return steps
+}
+
+func alarmSteps(d *Document) []Step {
+	for _, a := range d.Etcd.Alarms {
+		if strings.Contains(a, "NOSPACE") {
+			return []Step{{Text: "etcd is full: make room, then lift the alarm", Command: "etcdctl defrag --cluster && etcdctl alarm disarm"}}
+		}
+	}
+	if len(d.Etcd.Alarms) > 0 {
+		return []Step{{Text: "look into the alarm before lifting it", Command: "etcdctl alarm list"}}
+	}
+	return nil
+}
+
+func ownEtcdSteps(d *Document) []Step {
+	switch d.Etcd.State {
+	case EtcdUnreachable:
+		return []Step{{Text: "see why the etcd member of " + d.Node + " is not well", On: d.Node, Command: "crictl ps -a --name etcd"}}
+	case EtcdDenied:
+		return []Step{{Text: "compare the certificates in the config with those of etcd", On: d.Node, Command: "havipctl config show"}}
+	}
+	return nil
+}
+
+func masterSteps(d *Document, m *Master) []Step {
+	switch m.Role {
+	case RoleGone:
+		return goneSteps(m)
+	case RoleNeverSeen:
+		return []Step{{Text: m.Name + " was never seen: install and start havipd there", On: m.Name, Command: "systemctl enable --now havipd"}}
+	case RoleWaiting:
+		if d.etcdAnswers() {
+			return []Step{{Text: "see why the etcd member of " + m.Name + " is not well", On: m.Name, Command: "crictl ps -a --name etcd"}}
+		}
+	case RoleDrained:
+		if d.Verdict == Nobody { // said already, as the one command
+			return nil
+		}
+		return []Step{{Text: m.Name + " is drained: when its maintenance is over", On: m.Name, Command: "havipctl undrain"}}
+	case RoleUnhealthy, RoleHolder:
+		if !m.Healthy && m.APIServer == APIFailing && d.etcdAnswers() {
+			return []Step{{Text: "see why the API server of " + m.Name + " fails", On: m.Name, Command: "crictl ps -a --name kube-apiserver"}}
+		}
+	}
+	return nil
+}
+
+func goneSteps(m *Master) []Step {
+	if m.etcdAlive() {
+		return []Step{{Text: "start havipd there; its etcd member runs, so the node does", On: m.Name, Command: "systemctl start havipd"}}
+	}
+	return []Step{
+		{Text: m.Name + " answers neither havip nor etcd: check its power and cable"},
+		{Text: "if it will not return: remove its etcd member, then join a new master"},
+	}
+}
+
+func conflictSteps(d *Document) []Step {
+	if len(conflictProblems(d)) == 0 {
+		return nil
+	}
+	return []Step{{Text: "find the machine with that MAC: another host or program uses the VIP", Command: "ip neighbour"}}
+}
+
+// sizeSteps speaks of what is built in, once nothing is broken.
+func sizeSteps(d *Document) []Step {
+	if d.Verdict != Degraded || !d.etcdAnswers() || len(d.Masters) == 0 || len(d.Masters) > 2 {
+		return nil
+	}
+	if d.Etcd.Healthy < d.Etcd.Members {
+		return nil
+	}
+	return []Step{{Text: "three masters survive the loss of one: join more and name them in [masters]"}}
+}
+
+func dedupe(steps []Step) []Step {
+	seen := map[Step]bool{}
+	out := []Step{}
+	for _, s := range steps {
+		if !seen[s] {
+			seen[s] = true
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,323 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Addresses of every cluster. RFC 5737 and RFC 3849 keep them for such use,
+// and no two clusters share a wire.
+var (
+	VIP4          = netip.MustParseAddr("198.51.100.166")
+	VIP6          = netip.MustParseAddr("2001:db8::166")
+	clientPrefix4 = netip.MustParsePrefix("198.51.100.200/24")
+	clientPrefix6 = netip.MustParsePrefix("2001:db8::200/64")
+)
+
+// dirPrefix begins the name of every cluster's directory; the process id of
+// its owner follows.
+const dirPrefix = "havip-cluster-"
+
+// shmDir is a tmpfs on every Linux: with it a slow disk is no part of a test.
+const shmDir = "/dev/shm"
+
+// Options says what to build. The zero value is three masters with IPv4 and
+// the daemon from the module's bin directory.
+type Options struct {
+	Masters     int    // 3 when 0
+	IPv6        bool   // masters and the virtual address have an IPv6 address too
+	WitnessIPv6 bool   // the witness uses the IPv6 virtual address
+	NoDaemon    bool   // no havipd: the harness alone
+	Havipd      string // path; bin/havipd of this module when empty
+	Havipctl    string // path; bin/havipctl of this module when empty
+	Etcd        string // path; the one `make tools` builds when empty
+	DataDir     string // etcd's data goes below it; memory (/dev/shm) when empty
+	ExtraConfig string // TOML, appended to every havip.toml
+	Unstarted   bool   // Start leaves the nodes off, for the caller to power on
+}
+
+// Cluster is a running control plane. Its methods and those of its nodes are
+// for one goroutine; Sampler and Witness are safe for many.
+type Cluster struct {
+	VIPs    []netip.Addr
+	Nodes   []*Node
+	Sampler *Sampler
+	Witness *Witness // nil until StartWitness
+
+	opts    Options
+	dir     string
+	net     *netSwitch
+	client  *namespace
+	closing sync.Once
+	closed  error
+}
+
+// Start builds the network, the certificates and the nodes, powers them on and
+// waits until etcd serves. It needs root. Close must follow, though a process
+// that dies without it leaves only a directory behind, and the next Start
+// removes that.
+func Start(ctx context.Context, opts Options) (*Cluster, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("make network namespaces: needs root")
+	}
+	if err := opts.complete(); err != nil {
+		return nil, err
+	}
+	if err := removeLeftovers(); err != nil {
+		return nil, err
+	}
+	c := &Cluster{opts: opts, VIPs: []netip.Addr{VIP4}}
+	if opts.IPv6 {
+		c.VIPs = append(c.VIPs, VIP6)
+	}
+	if err := c.build(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	if opts.Unstarted {
+		return c, nil
+	}
+	if err := c.PowerOn(ctx, c.Nodes...); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (o *Options) complete() error {
+	if o.Masters == 0 {
+		o.Masters = 3
+	}
+	for _, b := range []struct {
+		path   *string
+		find   func() (string, error)
+		needed bool
+	}{
+		{&o.Etcd, func() (string, error) { return tool("etcd") }, true},
+		{&o.Havipd, func() (string, error) { return built("havipd") }, !o.NoDaemon},
+		{&o.Havipctl, func() (string, error) { return built("havipctl") }, !o.NoDaemon},
+	} {
+		if !b.needed || *b.path != "" {
+			continue
+		}
+		path, err := b.find()
+		if err != nil {
+			return err
+		}
+		*b.path = path
+	}
+	return nil
+}
+
+// tool finds a program that `make tools` builds.
+func tool(name string) (string, error) {
+	cache := os.Getenv("XDG_CACHE_HOME")
+	if cache == "" {
+		cache = filepath.Join(os.Getenv("HOME"), ".cache")
+	}
+	path := filepath.Join(cache, "havip", "bin", name)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%s binary missing: run make tools: %w", name, err)
+	}
+	return path, nil
+}
+
+// built finds a program that `make build` builds, in the module that the
+// working directory is in.
+func built(name string) (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", name, err)
+	}
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {
+			path := filepath.Join(d, "bin", name)
+			if _, err := os.Stat(path); err != nil {
+				return "", fmt.Errorf("%s binary missing: run make build: %w", name, err)
+			}
+			return path, nil
+		}
+		if d == filepath.Dir(d) {
+			return "", fmt.Errorf("find %s: no go.mod above %s", name, dir)
+		}
+	}
+}
+
+// removeLeftovers removes the directories of runs whose process is gone.
+// Everything else of theirs went with the process.
+func removeLeftovers() error {
+	dirs, err := filepath.Glob(filepath.Join(shmDir, dirPrefix+"*"))
+	if err != nil {
+		return fmt.Errorf("look for leftovers: %w", err)
+	}
+	for _, dir := range dirs {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
+		id, err := strconv.Atoi(pid)
+		if err != nil || !errors.Is(syscall.Kill(id, 0), syscall.ESRCH) {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove leftovers of process %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// build makes everything that does not lose power: the wire, the client, the
+// observers and the nodes' disks.
+func (c *Cluster) build() (err error) {
+	if c.dir, err = os.MkdirTemp(shmDir, fmt.Sprintf("%s%d-", dirPrefix, os.Getpid())); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	if c.net, err = newSwitch(); err != nil {
+		return err
+	}
+	if err := c.addClient(); err != nil {
+		return err
+	}
+	stderr, err := c.logFile("sampler.log")
+	if err != nil {
+		return err
+	}
+	defer stderr.Close()
+	if c.Sampler, err = startSampler(c.net.ns, c.VIPs, stderr); err != nil {
+		return err
+	}
+	p, err := newPKI()
+	if err != nil {
+		return err
+	}
+	for i := range c.opts.Masters {
+		c.Nodes = append(c.Nodes, c.newNode(i))
+	}
+	for _, n := range c.Nodes {
+		if err := n.prepare(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) addClient() (err error) {
+	if c.client, err = newNamespace(); err != nil {
+		return err
+	}
+	mac := []byte{0x02, 0, 198, 51, 100, 200}
+	if err := c.net.plug("client", c.client, mac); err != nil {
+		return err
+	}
+	addresses := []netip.Prefix{clientPrefix4}
+	if c.opts.IPv6 {
+		addresses = append(addresses, clientPrefix6)
+	}
+	return c.client.configure(addresses...)
+}
+
+func (c *Cluster) logFile(name string) (*os.File, error) {
+	f, err := os.Create(filepath.Join(c.dir, name))
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	return f, nil
+}
+
+// PowerOn boots the nodes at once and waits until their etcd members serve.
+// It takes a majority to do that.
+func (c *Cluster) PowerOn(ctx context.Context, nodes ...*Node) error {
+	var g errgroup.Group
+	for _, n := range nodes {
+		g.Go(n.PowerOn)
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return c.WaitEtcd(ctx, 30*time.Second, nodes...)
+}
+
+// StartWitness starts the client that connects through the virtual address.
+func (c *Cluster) StartWitness() error {
+	if c.Witness != nil {
+		return nil
+	}
+	vip := VIP4
+	if c.opts.WitnessIPv6 {
+		vip = VIP6
+	}
+	stderr, err := c.logFile("witness.log")
+	if err != nil {
+		return err
+	}
+	defer stderr.Close()
+	c.Witness, err = startWitness(c.client, vip, stderr)
+	return err
+}
+
+// Node returns the node of that name, or nil.
+func (c *Cluster) Node(name string) *Node {
+	for _, n := range c.Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// Others returns the nodes beside the one given.
+func (c *Cluster) Others(n *Node) []*Node {
+	var others []*Node
+	for _, o := range c.Nodes {
+		if o != n {
+			others = append(others, o)
+		}
+	}
+	return others
+}
+
+// Holder waits until exactly one node holds the virtual address.
+func (c *Cluster) Holder(ctx context.Context, limit time.Duration) (*Node, error) {
+	name, err := c.Sampler.WaitHolder(ctx, limit)
+	if err != nil {
+		return nil, err
+	}
+	return c.Node(name), nil
+}
+
+// Close ends every process and removes every namespace and file of the
+// cluster. Closing twice is harmless.
+func (c *Cluster) Close() error {
+	c.closing.Do(func() { c.closed = c.tearDown() })
+	return c.closed
+}
+
+func (c *Cluster) tearDown() error {
+	var errs []error
+	if c.Witness != nil {
+		errs = append(errs, c.Witness.close())
+	}
+	for _, n := range c.Nodes {
+		errs = append(errs, n.PowerOff())
+		errs = append(errs, os.RemoveAll(n.data))
+	}
+	if c.Sampler != nil {
+		errs = append(errs, c.Sampler.close())
+	}
+	if c.client != nil {
+		c.client.close()
+	}
+	if c.net != nil {
+		c.net.ns.close()
+	}
+	if c.dir != "" {
+		errs = append(errs, os.RemoveAll(c.dir))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,113 @@
+package faults
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Run is what one fault did once.
+type Run struct {
+	Outage time.Duration // the longest that clients got no answer
+	Nobody time.Duration // the longest that no node had the address
+	Double time.Duration // how long more than one node had it, in all
+	Moves  int
+	// Unserved: no API server answers during the fault, whoever has the
+	// address, so the outage says nothing about havip.
+	Unserved bool
+}
+
+// Row is one fault of the report.
+type Row struct {
+	Fault   string
+	Promise string // what must hold, in a few words
+	Runs    []Run
+}
+
+// Facts is what the report says beside the table: what it was measured on and
+// with.
+type Facts struct {
+	System string // kernel, processors, etcd
+	Noise  string // what clients see with nothing broken
+	Late   time.Duration
+	Idle   []string // one measurement a line
+}
+
+// WriteReport writes the report as markdown.
+func WriteReport(w io.Writer, rows []Row, facts Facts) error {
+	var b strings.Builder
+	b.WriteString("# What each fault costs\n\n")
+	b.WriteString("Written by `sudo make faults`. Three masters as network namespaces on a bridge, each with a real etcd\n")
+	b.WriteString("member at its default timers (data in memory), a stand-in API server and havipd with its default timers.\n\n")
+	fmt.Fprintf(&b, "- measured on: %s\n", facts.System)
+	fmt.Fprintf(&b, "- with nothing broken: %s\n", facts.Noise)
+	fmt.Fprintf(&b, "- two holders for less than %s could have gone unseen (lateness of the observer)\n", millis(facts.Late))
+	for _, line := range facts.Idle {
+		fmt.Fprintf(&b, "- %s\n", line)
+	}
+	b.WriteString("\n\"Clients\" is the longest span in which a client that connects through the virtual address every 5 ms got no\n")
+	b.WriteString("answer; \"nobody\" is the longest span in which no node had the address, from the kernels' own notifications;\n")
+	b.WriteString("\"two\" is the longest that two nodes had it at once in any run. Milliseconds, min / median / max.\n\n")
+	b.WriteString("| fault | what must hold | runs | clients | nobody | two | moves |\n|---|---|---|---|---|---|---|\n")
+	for _, r := range rows {
+		b.WriteString(r.markdown())
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r Row) markdown() string {
+	outage := "no API server answers"
+	if !slices.ContainsFunc(r.Runs, func(run Run) bool { return run.Unserved }) {
+		outage = spread(r.Runs, func(run Run) time.Duration { return run.Outage })
+	}
+	var double time.Duration
+	moves := map[int]bool{}
+	for _, run := range r.Runs {
+		double = max(double, run.Double)
+		moves[run.Moves] = true
+	}
+	return fmt.Sprintf("| %s | %s | %d | %s | %s | %s | %s |\n", r.Fault, r.Promise, len(r.Runs), outage,
+		spread(r.Runs, func(run Run) time.Duration { return run.Nobody }), millis(double), numbers(moves))
+}
+
+// spread is min / median / max in milliseconds.
+func spread(runs []Run, of func(Run) time.Duration) string {
+	if len(runs) == 0 {
+		return "-"
+	}
+	var all []time.Duration
+	for _, r := range runs {
+		all = append(all, of(r))
+	}
+	slices.Sort(all)
+	return fmt.Sprintf("%s / %s / %s", millis(all[0]), millis(median(all)), millis(all[len(all)-1]))
+}
+
+// median of sorted values; of an even number the mean of the middle two.
+func median(sorted []time.Duration) time.Duration {
+	n := len(sorted)
+	if n%2 == 1 {
+		return sorted[n/2]
+	}
+	return (sorted[n/2-1] + sorted[n/2]) / 2
+}
+
+// millis shows tenths only where they matter.
+func millis(d time.Duration) string {
+	if d > 0 && d < 10*time.Millisecond {
+		return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%d", d.Round(time.Millisecond)/time.Millisecond)
+}
+
+func numbers(set map[int]bool) string {
+	var all []int
+	for n := range set {
+		all = append(all, n)
+	}
+	slices.Sort(all)
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(all), " ", ", "), "[]")
+}

@@ -1,0 +1,123 @@
+package vip
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// guardMargin is how much time must be left for Set to begin. With less, a
+// healthy process that the machine makes wait for a moment would be killed by
+// its own guard; a busy machine's ordinary delays are 15 to 35 ms, the usual one
+// from check to call is below 0.1 ms.
+const guardMargin = 10 * time.Millisecond
+
+// Set puts the addresses on the link, or refreshes them, for lifetime whole
+// seconds. latest is the latest reading of Now at which the call may take effect:
+// a process that is stopped past it before the kernel was asked is killed.
+// done is the clock after the kernel was asked; it is 0 when it was not.
+//
+// Errors: ErrUntouched when the kernel was not asked, among them ErrTooLate (less
+// than 10 ms left before latest). With any other error the addresses may be set,
+// and the caller clears: ErrLate, ErrPermanent, ErrUnknown, or a refusal that
+// names the address and the cause.
+func (v *VIP) Set(lifetime int, latest time.Duration) (done time.Duration, err error) {
+	if lifetime < 1 {
+		return 0, fmt.Errorf("set %v: lifetime %d s, must be at least 1 s: %w", v.addrs, lifetime, ErrUntouched)
+	}
+	v.busy <- struct{}{}
+	defer func() { <-v.busy }()
+
+	// Resolving asks the kernel for links, which waits for the RTNL mutex: who
+	// held it for long is done before the clock is looked at.
+	link, err := v.resolve()
+	if err != nil {
+		return 0, fmt.Errorf("set %v: %w: %w", v.addrs, ErrUntouched, err)
+	}
+	done, err = v.apply(link, lifetime, latest)
+	if err == nil {
+		err = v.readBack(lifetime)
+	}
+	if err != nil {
+		return done, fmt.Errorf("set %v on %s: %w", v.addrs, link.name, err)
+	}
+	return done, nil
+}
+
+// apply asks the kernel under the guard.
+func (v *VIP) apply(link linkInfo, lifetime int, latest time.Duration) (time.Duration, error) {
+	ch, err := v.kernel.prepare(v.assignments(link, lifetime))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUntouched, err)
+	}
+	defer ch.close()
+
+	if left := latest - v.now(); left < guardMargin {
+		return 0, fmt.Errorf("%v left: %w", left, ErrTooLate)
+	}
+	disarm, err := v.guard(latest)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUntouched, err)
+	}
+	var disarmErr error
+	err = ch.apply(func() { disarmErr = disarm() })
+	done := v.now()
+	if done >= latest {
+		err = errors.Join(fmt.Errorf("%v after the latest moment: %w", done-latest, ErrLate), err)
+	}
+	return done, errors.Join(err, disarmErr)
+}
+
+// assignments says what goes on the link.
+func (v *VIP) assignments(link linkInfo, lifetime int) []assignment {
+	var out []assignment
+	for _, a := range v.addrs {
+		as := assignment{index: link.index, addr: a, valid: lifetime}
+		if a.Is4() {
+			as.label, as.preferred = labelFor(link.name), lifetime
+		}
+		// IPv6 stays at preferred 0: a deprecated address still answers, but is
+		// not chosen as a source (fact 7). For IPv4 it would change nothing.
+		out = append(out, as)
+	}
+	return out
+}
+
+// labelFor marks an IPv4 address as havip's. A label must begin with the link's
+// name for ifconfig(8) and iproute2, and has 15 characters at most.
+func labelFor(name string) string {
+	const mark = ":havip"
+	room := maxName - len(name)
+	if room < 2 { // a lone colon says nothing
+		return name
+	}
+	return name + mark[:min(room, len(mark))]
+}
+
+// readBack looks for an address that would outlive what was asked, on any link,
+// and tries to delete it.
+func (v *VIP) readBack(lifetime int) error {
+	found, err := v.Found()
+	if err != nil {
+		return fmt.Errorf("read back: %w", err)
+	}
+	var errs []error
+	seen := make(map[netip.Addr]bool)
+	for _, f := range found {
+		seen[f.Addr] = true
+		if !f.Permanent && f.Remaining <= lifetime {
+			continue
+		}
+		errs = append(errs, fmt.Errorf("%v: %w", f, ErrPermanent))
+		if err := v.kernel.remove(f.LinkIndex, f.prefix()); err != nil {
+			errs = append(errs, fmt.Errorf("remove %v: %w", f, err))
+		}
+	}
+	for _, a := range v.addrs {
+		if !seen[a] {
+			errs = append(errs, fmt.Errorf("%v: set, but not found when read back", a))
+		}
+	}
+	return errors.Join(errs...)
+}
