@@ -57,7 +57,7 @@ func (c *caller) set(a election.SetAddress) election.Event {
 	before := c.clock.Boot()
 	done, err := c.address.Set(a.Lifetime, a.Latest)
 	return election.AddressSet{
-		Seq: a.Seq, OK: err == nil, Untouched: errors.Is(err, vip.ErrTooLate),
+		Seq: a.Seq, OK: err == nil, Untouched: errors.Is(err, vip.ErrUntouched),
 		Before: before, After: max(done, before, c.afterFailure(err)), Reason: text(err),
 	}
 }

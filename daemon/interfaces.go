@@ -28,7 +28,7 @@ type Lock interface {
 // Address is the virtual IP on this node; *vip.VIP implements it.
 type Address interface {
 	// Set gives the address a lifetime in whole seconds; the call must not take
-	// effect after latest. vip.ErrTooLate means that nothing was done.
+	// effect after latest. vip.ErrUntouched means that nothing was done.
 	Set(lifetime int, latest time.Duration) (done time.Duration, err error)
 	// Clear returns nil only if the address was read back and is on no link.
 	Clear(ctx context.Context) error

@@ -32,7 +32,7 @@ const (
 	lastSlack = 120 * time.Millisecond
 
 	setRetry       = 200 * time.Millisecond
-	untouchedRetry = 10 * time.Millisecond
+	untouchedRetry = 50 * time.Millisecond
 	clearRetry     = 100 * time.Millisecond
 
 	// earlyExpiry is how much too early the kernel may remove an address.
@@ -149,7 +149,7 @@ func (m *Machine) driveAddress() {
 		}
 		return
 	}
-	if a.op != opNone || !m.term.confirmed || a.state == unsure || !m.reached(a.retryAt) {
+	if a.op != opNone || !m.term.confirmed || !m.link.Present || a.state == unsure || !m.reached(a.retryAt) {
 		return
 	}
 	m.refresh()

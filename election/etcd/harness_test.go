@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -125,15 +124,11 @@ func (s *seen) awaitLost(mark int) (time.Time, int) {
 
 // configFor is the configuration of a store on the member's node.
 func configFor(c *etcdtest.Cluster, m *etcdtest.Member) Config {
-	cfg := Config{Endpoint: m.ClientURL, Prefix: testPrefix, Node: m.Name, Log: logTo(os.Stderr)}
+	cfg := Config{Endpoint: m.ClientURL, Prefix: testPrefix, Node: m.Name}
 	if c.PKI != nil {
 		cfg.CA, cfg.Cert, cfg.Key = c.PKI.CA, c.PKI.Client, c.PKI.ClientKey
 	}
 	return cfg
-}
-
-func logTo(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // open makes a store without running it.
@@ -150,6 +145,7 @@ func open(t *testing.T, cfg Config) *Store {
 // run makes a store and runs it until stop or the end of the test.
 func run(t *testing.T, cfg Config) (s *Store, events *seen, stop func()) {
 	t.Helper()
+	cfg.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s = open(t, cfg)
 	events = &seen{t: t, changed: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -50,6 +50,32 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// A context that has ended sends nothing; one without a deadline gets one.
+func TestWriteContext(t *testing.T) {
+	c := etcdtest.Start(t, 1)
+	m := c.Members[0]
+	cfg := configFor(c, m)
+	cfg.CallTimeout = 300 * time.Millisecond
+	s := open(t, cfg)
+	mustCommit(t, s, "", "a")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if res := s.Write(ctx, "a", "b", false); res.Outcome != NotSent {
+		t.Errorf("write with an ended context = %+v, want not sent", res)
+	}
+	m.Pause()
+	if res := s.Write(t.Context(), "a", "c", false); res.Outcome != Unknown {
+		t.Errorf("write to a frozen member = %+v, want unknown", res)
+	}
+	m.Resume()
+	eventually(t, "settle the unknown write", func() error {
+		if got, err := s.Read(t.Context()); err != nil || got == "b" {
+			return fmt.Errorf("read %q, %v", got, err)
+		}
+		return nil
+	})
+}
+
 // Two nodes that see the same record: exactly one gets it, each time.
 func TestWriteRace(t *testing.T) {
 	c := etcdtest.Start(t, 3)
