@@ -59,21 +59,10 @@ func ReadAPIServerManifest(path string) (APIServer, error) {
 	return server, nil
 }
 
-// pod is the part of a pod manifest that matters here.
-type pod struct {
-	Spec struct {
-		Containers []container `yaml:"containers"`
-	} `yaml:"spec"`
-}
-
+// A container is what matters here of a container in a pod manifest.
 type container struct {
-	Name    string   `yaml:"name"`
-	Command []string `yaml:"command"`
-	Args    []string `yaml:"args"`
-	Env     []struct {
-		Name  string `yaml:"name"`
-		Value string `yaml:"value"`
-	} `yaml:"env"`
+	command []string // with its arguments
+	environ map[string]string
 }
 
 // readManifest returns the container that runs the program.
@@ -93,18 +82,19 @@ func readManifest(path, program string) (container, error) {
 }
 
 func findContainer(data []byte, program string) (container, error) {
-	var p pod
-	if err := yaml.Unmarshal(data, &p); err != nil {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
 		return container{}, err
 	}
-	for _, c := range p.Spec.Containers {
-		if c.Name == program {
-			return c, nil
+	nodes := containerNodes(&doc)
+	for _, n := range nodes {
+		if text(child(n, "name")) == program {
+			return readContainer(n), nil
 		}
 	}
-	for _, c := range p.Spec.Containers {
-		if len(c.Command) > 0 && filepath.Base(c.Command[0]) == program {
-			return c, nil
+	for _, n := range nodes {
+		if words := items(child(n, "command")); len(words) > 0 && filepath.Base(text(words[0])) == program {
+			return readContainer(n), nil
 		}
 	}
 	return container{}, fmt.Errorf("it has no container %q", program)
@@ -114,8 +104,7 @@ func findContainer(data []byte, program string) (container, error) {
 // counts.
 func (c container) flag(name string) (string, bool) {
 	value, found := "", false
-	words := append(append([]string(nil), c.Command...), c.Args...)
-	for i, word := range words {
+	for i, word := range c.command {
 		bare, given := strings.CutPrefix(word, "--")
 		if !given {
 			bare, given = strings.CutPrefix(word, "-") // Go's own flag package takes one dash too
@@ -128,21 +117,11 @@ func (c container) flag(name string) (string, bool) {
 		case key != name:
 		case joined:
 			value, found = v, true
-		case i+1 < len(words):
-			value, found = words[i+1], true
+		case i+1 < len(c.command):
+			value, found = c.command[i+1], true
 		}
 	}
 	return value, found
-}
-
-// env returns a variable of the container's environment.
-func (c container) env(name string) (string, bool) {
-	for _, e := range c.Env {
-		if e.Name == name {
-			return e.Value, true
-		}
-	}
-	return "", false
 }
 
 func (c container) timers() (EtcdTimers, error) {
@@ -163,7 +142,7 @@ func (c container) milliseconds(flag, env string) (time.Duration, error) {
 	text, ok := c.flag(flag)
 	if !ok {
 		name = env
-		if text, ok = c.env(env); !ok || text == "" {
+		if text = c.environ[env]; text == "" {
 			return 0, nil
 		}
 	}

@@ -42,7 +42,6 @@ spec:
 }
 
 func TestReadEtcdManifest(t *testing.T) {
-	const ms = time.Millisecond
 	tests := []struct {
 		name, text string
 		want       EtcdTimers
@@ -59,6 +58,10 @@ func TestReadEtcdManifest(t *testing.T) {
 		{"environment", "spec: {containers: [{name: etcd, command: [etcd], env: [{name: ETCD_ELECTION_TIMEOUT, value: '2500'}]}]}", EtcdTimers{2500 * ms, 100 * ms, true}, ""},
 		{"flag over environment", "spec: {containers: [{name: etcd, command: [etcd, --election-timeout=1500], env: [{name: ETCD_ELECTION_TIMEOUT, value: '2500'}]}]}", EtcdTimers{1500 * ms, 100 * ms, true}, ""},
 		{"JSON", `{"spec":{"containers":[{"name":"sidecar","command":["x","--election-timeout=9"]},{"name":"member","command":["/usr/local/bin/etcd","--election-timeout=1500"]}]}}`, EtcdTimers{1500 * ms, 100 * ms, true}, ""},
+		{"alias", "x: &c [etcd, --election-timeout=1500]\nspec: {containers: [{name: etcd, command: *c}]}", EtcdTimers{1500 * ms, 100 * ms, true}, ""},
+		{"key twice", "spec: {containers: [{name: etcd, name: etcd, command: [etcd]}]}", EtcdTimers{time.Second, 100 * ms, true}, ""},
+		{"no pod", "[spec, {containers: etcd}]", EtcdTimers{}, `no container "etcd"`},
+		{"alias into itself", "spec: &a {containers: *a}", EtcdTimers{}, `no container "etcd"`},
 		{"nonsense in a flag", etcdManifest("--election-timeout=1s"), EtcdTimers{}, `--election-timeout="1s" is not a number of milliseconds up to 50000`},
 		{"zero", etcdManifest("--heartbeat-interval=0"), EtcdTimers{}, `--heartbeat-interval="0" is not a number`},
 		{"longer than etcd allows", etcdManifest("--election-timeout=50001"), EtcdTimers{}, "up to 50000"},
@@ -127,6 +130,14 @@ func TestLongManifest(t *testing.T) {
 	write(t, path, strings.Repeat("#", maxManifest+1))
 	if _, err := ReadEtcdManifest(path); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("long manifest: %v", err)
+	}
+}
+
+// Decoded into a struct, this took the YAML library minutes.
+func TestRepeatedKeys(t *testing.T) {
+	_, err := findContainer([]byte(strings.Repeat("? a\n", maxManifest/4)), "etcd")
+	if err == nil || !strings.Contains(err.Error(), "no container") {
+		t.Errorf("repeated keys: %v", err)
 	}
 }
 
