@@ -41,7 +41,7 @@ func (m *Machine) stateSaved(e Saved) {
 	if m.term != nil && m.term.shorten == e.Seq && e.Seq != 0 {
 		m.term.shortenOK = e.OK
 		if !e.OK {
-			m.term.shorten = 0
+			m.term.shorten, m.term.tried = 0, m.now.Boot // once more after the retry interval
 		}
 	}
 	if m.leave == nil || m.leave.saving != e.Seq || e.Seq == 0 {

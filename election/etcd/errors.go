@@ -181,10 +181,14 @@ func reason(at string, err error) string {
 		return "connect to " + at + ": " + innermost(desc)
 	case status.Code(err) == codes.DeadlineExceeded:
 		return "no answer from " + at + " in time"
-	case status.Code(err) == codes.Unavailable && strings.Contains(desc, "EOF"):
+	case status.Code(err) == codes.Unavailable && broken(desc):
 		return "connection to " + at + " was closed"
 	}
 	return at + ": " + strings.TrimPrefix(desc, "etcdserver: ")
+}
+
+func broken(desc string) bool {
+	return strings.Contains(desc, "EOF") || strings.Contains(desc, "connection reset by peer") || strings.Contains(desc, "broken pipe")
 }
 
 // wrappings are what gRPC and crypto/tls put before the text that matters.

@@ -77,6 +77,7 @@ func TestExplain(t *testing.T) {
 		{status.Error(codes.DeadlineExceeded, "context deadline exceeded"), "no answer from 127.0.0.1:2379 in time", nil},
 		{status.Error(codes.DeadlineExceeded, `received context error while waiting for new LB policy update: context deadline exceeded: latest balancer error: connection error: desc = "transport: Error while dialing: connection refused"`), "connection refused at 127.0.0.1:2379", nil},
 		{status.Error(codes.Unavailable, "error reading from server: EOF"), "connection to 127.0.0.1:2379 was closed", nil},
+		{status.Error(codes.Unavailable, "error reading from server: read tcp 127.0.0.1:1->127.0.0.1:2379: read: connection reset by peer"), "connection to 127.0.0.1:2379 was closed", nil},
 		{rpctypes.ErrGRPCPermissionDenied, `permission denied (etcd auth is on): 127.0.0.1:2379 says "permission denied"`, ErrDenied},
 		{rpctypes.ErrGRPCUserEmpty, `permission denied (etcd auth is on): 127.0.0.1:2379 says "user name is empty"`, ErrDenied},
 		{rpctypes.ErrGRPCNoSpace, `etcd database is full (NOSPACE): 127.0.0.1:2379 says "mvcc: database space exceeded"`, ErrNoSpace},

@@ -40,6 +40,7 @@ func start(t *testing.T, opts Options) *Cluster {
 	t.Helper()
 	needRoot(t)
 	opts.NoDaemon = true
+	begin := Now()
 	c, err := Start(t.Context(), opts)
 	if err != nil {
 		t.Fatalf("start cluster: %v", err)
@@ -48,7 +49,7 @@ func start(t *testing.T, opts Options) *Cluster {
 		if doubts := c.Sampler.Doubts(); len(doubts) > 0 {
 			t.Errorf("sampler doubts: %v", doubts)
 		}
-		t.Logf("time stamps late by at most %v", c.Sampler.Late())
+		t.Logf("time stamps late by at most %v", c.Sampler.Late(begin, Now()))
 		if err := c.Close(); err != nil {
 			t.Errorf("close cluster: %v", err)
 		}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -26,10 +27,15 @@ type Sampler struct {
 	events  []Event
 	now     holders
 	doubts  []string
-	late    time.Duration
+	lates   []lateness
 	changed chan struct{} // closed and replaced at each change
 	err     error
 	seen    map[string]chan struct{} // lives that the process watches
+}
+
+// lateness is one reading of how far behind the sampler was.
+type lateness struct {
+	at, by time.Duration
 }
 
 func startSampler(ns *namespace, vips []netip.Addr, stderr *os.File) (*Sampler, error) {
@@ -107,12 +113,13 @@ func (s *Sampler) line(text string) error {
 		if node, ok := s.lives[words[2]]; ok {
 			s.doubts = append(s.doubts, node+": "+strings.Join(words[3:], " "))
 		}
-	case len(words) == 2 && words[0] == "late":
-		n, err := strconv.ParseInt(words[1], 10, 64)
-		if err != nil {
+	case len(words) == 3 && words[0] == "late":
+		at, err1 := strconv.ParseInt(words[1], 10, 64)
+		by, err2 := strconv.ParseInt(words[2], 10, 64)
+		if err := errors.Join(err1, err2); err != nil {
 			return fmt.Errorf("read lateness of sampler: %w", err)
 		}
-		s.late = time.Duration(n)
+		s.lates = append(s.lates, lateness{time.Duration(at), time.Duration(by)})
 	default:
 		return fmt.Errorf("read line of sampler: %q", text)
 	}
@@ -272,12 +279,20 @@ func (s *Sampler) Doubts() []string {
 	return slices.Clone(s.doubts)
 }
 
-// Late is the most that a time stamp was late so far: two holders for less
-// than this could go unseen.
-func (s *Sampler) Late() time.Duration {
+// Late is the most that a time stamp between two moments may be late: two
+// holders for less than this could go unseen.
+func (s *Sampler) Late(from, to time.Duration) (worst time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.late
+	for _, l := range slices.Backward(s.lates) {
+		if l.at < from {
+			break
+		}
+		if l.at <= to {
+			worst = max(worst, l.by)
+		}
+	}
+	return worst
 }
 
 func (s *Sampler) close() error {

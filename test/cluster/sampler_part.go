@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,14 +27,14 @@ const dumpEvery = 100 * time.Millisecond
 //
 // It reads commands on stdin: "watch LIFE PATH" for a network namespace, "drop
 // LIFE" to leave it. It writes on stdout, one a line: "watching LIFE", "event
-// AT LIFE WHAT LINK ADDR VALID", "doubt AT LIFE TEXT", "late NANOSECONDS".
+// AT LIFE WHAT LINK ADDR VALID", "doubt AT LIFE TEXT", "late AT NANOSECONDS".
 type sampler struct {
 	vips  []netip.Addr
 	out   *bufio.Writer
 	nets  []*watched
 	input []byte
 	next  time.Duration // time of the next dump
-	late  time.Duration // worst delay of a dump, so of any time stamp
+	buf   []byte        // for what is received; used by one call at a time
 }
 
 // watched is one network namespace under observation.
@@ -47,10 +48,12 @@ type watched struct {
 // samplerMain runs the sampler; its arguments are the virtual addresses.
 func samplerMain() error {
 	runtime.LockOSThread()
+	// A collection waits for threads that have no such priority: fewer of them.
+	debug.SetGCPercent(1000)
 	// Real-time priority keeps the time stamps honest on a busy machine. Where
 	// it is not allowed the "late" figure tells.
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
-	s := &sampler{out: bufio.NewWriter(os.Stdout), next: Now() + dumpEvery}
+	s := &sampler{out: bufio.NewWriter(os.Stdout), next: Now() + dumpEvery, buf: make([]byte, 1<<16)}
 	for _, arg := range os.Args[1:] {
 		a, err := netip.ParseAddr(arg)
 		if err != nil {
@@ -83,10 +86,10 @@ func (s *sampler) round() error {
 	}
 	s.readAll(Now())
 	if now := Now(); now >= s.next {
-		s.late = max(s.late, now-s.next-time.Millisecond)
+		// A dump that begins late tells how late a time stamp may be.
+		fmt.Fprintf(s.out, "late %d %d\n", now, max(0, now-s.next-time.Millisecond))
 		s.next = now + dumpEvery
 		s.dumpAll()
-		fmt.Fprintf(s.out, "late %d\n", s.late)
 	}
 	if fds[0].Revents != 0 {
 		return s.command()
@@ -107,9 +110,8 @@ func (s *sampler) readAll(at time.Duration) {
 }
 
 func (s *sampler) readEvents(w *watched, at time.Duration) (some bool) {
-	buf := make([]byte, 1<<16)
 	for {
-		n, _, err := unix.Recvfrom(w.events, buf, unix.MSG_DONTWAIT)
+		n, _, err := unix.Recvfrom(w.events, s.buf, unix.MSG_DONTWAIT)
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 			return some
 		}
@@ -118,7 +120,7 @@ func (s *sampler) readEvents(w *watched, at time.Duration) (some bool) {
 			return some
 		}
 		some = true
-		s.messages(w, buf[:n], func(e Event) { s.note(w, at, e) })
+		s.messages(w, s.buf[:n], func(e Event) { s.note(w, at, e) })
 	}
 }
 
@@ -194,13 +196,12 @@ func (s *sampler) list(w *watched) (map[place]Event, error) {
 		return nil, fmt.Errorf("ask for addresses: %w", err)
 	}
 	found := map[place]Event{}
-	buf := make([]byte, 1<<16)
 	for {
-		n, _, err := unix.Recvfrom(w.dump, buf, 0)
+		n, _, err := unix.Recvfrom(w.dump, s.buf, 0)
 		if err != nil {
 			return nil, fmt.Errorf("read addresses: %w", err)
 		}
-		if s.messages(w, buf[:n], func(e Event) { found[place{e.Link, e.Addr}] = e }) {
+		if s.messages(w, s.buf[:n], func(e Event) { found[place{e.Link, e.Addr}] = e }) {
 			return found, nil
 		}
 	}

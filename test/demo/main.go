@@ -29,7 +29,7 @@ func run() int {
 
 	s := &story{ctx: ctx, out: os.Stdout, began: cluster.Now(), stay: *stay}
 	err := s.play()
-	interrupted := ctx.Err() != nil
+	interrupted := err != nil && ctx.Err() != nil
 	stop() // a second Ctrl-C ends the tidying up at once; the kernel does the rest
 	closeErr := s.close()
 	switch {

@@ -106,7 +106,19 @@ func (s *story) crash() error {
 		return err
 	}
 	s.report(cut)
+	if err := s.noticed(); err != nil {
+		return err
+	}
 	return s.status(s.holder)
+}
+
+// noticed waits until the holder's status says that something is missing: the
+// presence of the lost node is a lease that has to run out first.
+func (s *story) noticed() error {
+	return cluster.Poll(s.ctx, takeover, "havipctl status to say DEGRADED", func() bool {
+		_, _, code, err := s.holder.Ctl(s.ctx, "status")
+		return err == nil && code == 1
+	})
 }
 
 func (s *story) back() error {
@@ -165,9 +177,9 @@ func (s *story) report(since time.Duration) {
 	s.line("")
 	s.line("clients     were cut off for %v; the last answer before came from %s, the first after from %s",
 		tenths(outage.Length()), outage.Before, outage.After)
-	s.line("the kernels %s", spans(j.Spans))
+	s.line("nodes       %s", moved(j, since))
 	if j.Double == 0 {
-		s.line("two at once never (watched to within %v)", tenths(s.c.Sampler.Late()))
+		s.line("            never two of them at once, by their kernels' own word (to within %v)", tenths(s.c.Sampler.Late(since, now)))
 	}
 	s.broken = append(s.broken, complaints(j, s.c.Sampler.Doubts())...)
 }
@@ -191,6 +203,16 @@ func complaints(j cluster.Judgement, doubts []string) []string {
 	return broken
 }
 
+// moved is the one move in a few words, or all there was.
+func moved(j cluster.Judgement, since time.Duration) string {
+	if len(j.Moves) != 1 {
+		return spans(j.Spans)
+	}
+	m := j.Moves[0]
+	return fmt.Sprintf("%s lost the address after %v, %s got it %v later",
+		m.From, tenths(m.Lost-since), m.To, tenths(m.Gained-m.Lost))
+}
+
 // spans is who had the address, one after the other.
 func spans(all []cluster.Holding) string {
 	var parts []string
@@ -199,14 +221,11 @@ func spans(all []cluster.Holding) string {
 		if len(h.Nodes) > 0 {
 			who = strings.Join(h.Nodes, " and ") + " had it"
 		}
-		switch {
-		case i == len(all)-1 && len(h.Nodes) > 0:
-			parts = append(parts, strings.Join(h.Nodes, " and ")+" since then")
-		case i == 0:
-			parts = append(parts, fmt.Sprintf("%s until %v after it", who, tenths(h.Length())))
-		default:
-			parts = append(parts, fmt.Sprintf("%s for %v", who, tenths(h.Length())))
+		if i == len(all)-1 && i > 0 {
+			parts = append(parts, who+" since then")
+			continue
 		}
+		parts = append(parts, fmt.Sprintf("%s for %v", who, tenths(h.Length())))
 	}
 	return strings.Join(parts, ", ")
 }

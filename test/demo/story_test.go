@@ -48,12 +48,27 @@ func TestSpans(t *testing.T) {
 		{From: at(2), To: at(4302)},
 		{Nodes: []string{"n2"}, From: at(4302), To: at(5000)},
 	})
-	want := "n1 had it until 2ms after it, nobody for 4.3s, n2 since then"
+	want := "n1 had it for 2ms, nobody for 4.3s, n2 had it since then"
 	if got != want {
 		t.Errorf("spans = %q, want %q", got, want)
 	}
-	if got := spans([]cluster.Holding{{From: 0, To: at(7)}}); got != "nobody until 7ms after it" {
+	if got := spans([]cluster.Holding{{From: 0, To: at(7)}}); got != "nobody for 7ms" {
 		t.Errorf("spans of nobody = %q", got)
+	}
+}
+
+func TestMoved(t *testing.T) {
+	at := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	j := cluster.Judgement{
+		Spans: []cluster.Holding{{From: 0, To: at(7)}},
+		Moves: []cluster.Move{{From: "n1", To: "n2", Lost: at(103), Gained: at(4303)}},
+	}
+	if got, want := moved(j, at(100)), "n1 lost the address after 3ms, n2 got it 4.2s later"; got != want {
+		t.Errorf("moved = %q, want %q", got, want)
+	}
+	j.Moves = nil
+	if got, want := moved(j, 0), "nobody for 7ms"; got != want {
+		t.Errorf("moved without a move = %q, want %q", got, want)
 	}
 }
 

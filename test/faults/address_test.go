@@ -29,15 +29,12 @@ func (s *scene) wantAtMost(want time.Duration) {
 
 func TestLeftoverAddress(t *testing.T) {
 	fault(t, "daemons started, a standby has the address left over", "cleared before anyone takes it", func(s *scene) {
-		for _, n := range append(s.c.Others(s.holder), s.holder) { // the holder last: no move in between
+		for _, n := range append(s.c.Others(s.holder), s.holder) { // the holder last: nobody takes it in between
 			s.try(n.StopHavipd(10 * time.Second))
-		}
-		if h := s.c.Sampler.Holders(); len(h) != 0 {
-			s.Fatalf("%v has the address with every daemon stopped", h)
 		}
 		left := s.c.Nodes[1]
 		s.byHand = 1
-		s.begin()
+		s.beginEmpty()
 		s.try(left.AddVIP(cluster.VIP4))
 		for _, n := range s.c.Nodes {
 			s.try(n.StartHavipd())

@@ -86,7 +86,7 @@ func TestColdStart(t *testing.T) {
 		for _, n := range s.c.Nodes {
 			s.try(n.PowerOff())
 		}
-		s.begin()
+		s.beginEmpty()
 		s.try(s.c.PowerOn(s.ctx, s.c.Nodes...))
 		_, err := s.c.Holder(s.ctx, time.Minute)
 		s.try(err)

@@ -76,7 +76,6 @@ func discard() error {
 	if shared == nil {
 		return nil
 	}
-	facts.Late = max(facts.Late, shared.Sampler.Late())
 	err := shared.Close()
 	shared = nil
 	return err
@@ -221,6 +220,7 @@ func (s *scene) judge() {
 	j := s.c.Sampler.Judge(s.began, now)
 	s.run.Outage = s.c.Witness.Outage(s.began, now).Length()
 	s.run.Nobody, s.run.Double, s.run.Moves = j.LongestNone, j.Double, len(j.Moves)
+	facts.Late = max(facts.Late, s.c.Sampler.Late(s.began, now))
 	s.Logf("clients cut off for %v, nobody had the address for %v; %v", s.run.Outage, j.LongestNone, j.Spans)
 	if j.Double != 0 {
 		s.Errorf("two nodes had the address for %v: %v", j.Double, j.Doubles)
@@ -317,5 +317,21 @@ func (s *scene) leadElsewhere() *cluster.Node {
 	return leader
 }
 
-// begin sets the moment from which the fault is measured, after preparations.
-func (s *scene) begin() { s.began = cluster.Now() }
+// begin sets the moment from which the fault is measured, after preparations
+// that must not have cost the holder its address.
+func (s *scene) begin() {
+	s.Helper()
+	s.began = cluster.Now()
+	if h := s.c.Sampler.Holders(); len(h) != 1 || h[0] != s.holder.Name {
+		s.Fatalf("holders before the fault: %v, want %s", h, s.holder.Name)
+	}
+}
+
+// beginEmpty is begin for a fault in which nobody has the address at first.
+func (s *scene) beginEmpty() {
+	s.Helper()
+	s.began = cluster.Now()
+	if h := s.c.Sampler.Holders(); len(h) != 0 {
+		s.Fatalf("holders before the fault: %v, want none", h)
+	}
+}
