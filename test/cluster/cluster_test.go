@@ -214,7 +214,7 @@ func TestTwoClustersAtOnce(t *testing.T) {
 func TestKilledOwnerLeavesNothing(t *testing.T) {
 	needRoot(t)
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), helperVariable+"=owner")
+	cmd.Env = append(os.Environ(), partVariable+"=owner")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	must(t, err)

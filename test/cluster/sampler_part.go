@@ -86,8 +86,9 @@ func (s *sampler) round() error {
 	}
 	s.readAll(Now())
 	if now := Now(); now >= s.next {
-		// A dump that begins late tells how late a time stamp may be.
-		fmt.Fprintf(s.out, "late %d %d\n", now, max(0, now-s.next-time.Millisecond))
+		// A dump that begins late tells how late a time stamp may be. Up to 1 ms
+		// of it is poll's own rounding.
+		fmt.Fprintf(s.out, "late %d %d\n", now, now-s.next)
 		s.next = now + dumpEvery
 		s.dumpAll()
 	}

@@ -43,21 +43,28 @@ func TestAPIServerFails(t *testing.T) {
 func TestAllAPIServersHang(t *testing.T) {
 	fault(t, "every API server hangs", "stays, nobody is better", func(s *scene) {
 		s.run.Unserved = true
-		s.allAPIServers(cluster.Hanging)
+		// The holder must at no time see a better one: it is the last to fail
+		// and the first to recover, each time until every daemon has noticed.
+		standbys := s.c.Others(s.holder)
+		s.apiServers(cluster.Hanging, standbys...)
+		s.passes(noticed)
+		s.apiServers(cluster.Hanging, s.holder)
 		s.stays(10 * time.Second)
-		s.allAPIServers(cluster.Ready)
+		s.apiServers(cluster.Ready, s.holder)
+		s.passes(noticed)
+		s.apiServers(cluster.Ready, standbys...)
 		s.calm()
 		s.wantMoves(0)
 	})
 }
 
-func (s *scene) allAPIServers(mode cluster.APIServerMode) {
+// noticed is enough for a daemon to see that an API server changed: three
+// checks, one a second, of up to a second each.
+const noticed = 7 * time.Second
+
+func (s *scene) apiServers(mode cluster.APIServerMode, nodes ...*cluster.Node) {
 	s.Helper()
-	// The standbys first: the holder must at no time see a better one.
-	for _, n := range append(s.c.Others(s.holder), s.holder) {
-		if n == s.holder && mode != cluster.Ready {
-			s.passes(6 * time.Second) // until their daemons have seen it: fall, three checks
-		}
+	for _, n := range nodes {
 		s.try(n.SetAPIServer(mode))
 	}
 }
@@ -65,7 +72,7 @@ func (s *scene) allAPIServers(mode cluster.APIServerMode) {
 func TestAPIServerForbids(t *testing.T) {
 	fault(t, "holder's API server answers 403", "stays, it is alive", func(s *scene) {
 		s.try(s.holder.SetAPIServer(cluster.Forbidden))
-		s.stays(7 * time.Second)
+		s.stays(noticed)
 		s.try(s.holder.SetAPIServer(cluster.Ready))
 		s.stays(3 * time.Second)
 	})
@@ -75,7 +82,7 @@ func TestStandbyAPIServerDead(t *testing.T) {
 	fault(t, "a standby's API server dead", "stays", func(s *scene) {
 		standby := s.c.Others(s.holder)[0]
 		s.try(standby.KillAPIServer())
-		s.stays(7 * time.Second)
+		s.stays(noticed)
 		s.try(standby.StartAPIServer())
 	})
 }

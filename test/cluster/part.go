@@ -5,9 +5,9 @@ import (
 	"os"
 )
 
-// helperVariable names, in the environment, the part that a process started by
+// partVariable names, in the environment, the part that a process started by
 // the cluster plays instead of its own main.
-const helperVariable = "HAVIP_CLUSTER_PART"
+const partVariable = "HAVIP_CLUSTER_PART"
 
 // parts are the programs that run in processes of their own. They are in the
 // same binary, so that a test needs nothing built beforehand.
@@ -21,13 +21,13 @@ var parts = map[string]func() error{
 // starts a cluster. In a process that the cluster started it plays that part
 // and never returns.
 func RunPart() {
-	name := os.Getenv(helperVariable)
+	name := os.Getenv(partVariable)
 	if name == "" {
 		return
 	}
 	part, ok := parts[name]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "unknown part %q in %s\n", name, helperVariable)
+		fmt.Fprintf(os.Stderr, "unknown part %q in %s\n", name, partVariable)
 		os.Exit(2)
 	}
 	if err := part(); err != nil {
@@ -43,6 +43,6 @@ func part(name string, args ...string) program {
 		name: name,
 		path: "/proc/self/exe",
 		args: args,
-		env:  []string{helperVariable + "=" + name},
+		env:  []string{partVariable + "=" + name},
 	}
 }
