@@ -73,7 +73,6 @@ type sighting struct {
 	at    Instant // first seen, or for lastRead: sent
 	sign  Instant // last sign that it is current
 	live  bool
-	id    string
 }
 
 type reading struct {
