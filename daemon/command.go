@@ -2,19 +2,17 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"os/user"
-	"strconv"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"havip/configs"
 	"havip/daemon/status"
 	"havip/election"
 	"havip/vip"
@@ -31,8 +29,13 @@ func (l *loop) command(c command) {
 }
 
 // commandTimeout bounds how long a client waits for its command to be carried
-// out; the command itself goes on.
-const commandTimeout = 10 * time.Second
+// out; the command itself goes on. It ends before status.DefaultTimeout, so that
+// the client learns what is known.
+const commandTimeout = 8 * time.Second
+
+// readBackTimeout bounds reading the addresses back for the status: a kernel
+// that hangs must not hide everything else.
+const readBackTimeout = time.Second
 
 // faces serves the control socket. What it knows it asks the loop; while there
 // is no loop yet (no [vip], a broken file, no address of this node) it shows the
@@ -40,11 +43,20 @@ const commandTimeout = 10 * time.Second
 type faces struct {
 	stateDir string
 	clock    Clock
+	log      *slog.Logger
+	ask      func(ctx context.Context, host string) (status.Member, string) // the etcd member of a master that says nothing
+	reading  chan struct{}                                                  // has a token while the kernel is asked for the addresses
+	draining sync.Mutex                                                     // file and machine hear of drains in the same order
 
 	mu      sync.Mutex
 	box     *mailbox        // nil: no loop
 	address Address         // beside box
+	names   []string        // of the masters, beside box
 	idle    status.Document // without a loop
+}
+
+func newFaces(stateDir string, c Clock, log *slog.Logger) *faces {
+	return &faces{stateDir: stateDir, clock: c, log: log, ask: dialMember, reading: make(chan struct{}, 1)}
 }
 
 func (f *faces) setIdle(d status.Document) {
@@ -53,16 +65,29 @@ func (f *faces) setIdle(d status.Document) {
 	f.box, f.idle = nil, d
 }
 
-func (f *faces) setLoop(box *mailbox, a Address) {
+func (f *faces) setLoop(box *mailbox, a Address, masters []configs.Master) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.box, f.address = box, a
+	f.box, f.address, f.names = box, a, nil
+	for _, m := range masters {
+		f.names = append(f.names, m.Name)
+	}
 }
 
+// loop returns the loop's mailbox, or nil and the document that stands in for
+// it, made now.
 func (f *faces) loop() (*mailbox, Address, status.Document) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.box, f.address, f.idle
+	d := f.idle
+	d.Time, d.Warnings, d.Masters = f.clock.Wall(), slices.Clone(d.Warnings), slices.Clone(d.Masters)
+	return f.box, f.address, d
+}
+
+func (f *faces) knows(master string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Contains(f.names, master)
 }
 
 func (f *faces) handler() http.Handler {
@@ -92,12 +117,11 @@ func (f *faces) status(w http.ResponseWriter, r *http.Request) {
 	}
 	box, address, d := f.loop()
 	if box != nil {
-		q := &query{held: wait, until: f.clock.Boot() + timeout, answer: make(chan snapshot, 1)}
+		q := &query{held: wait, until: f.clock.Boot() + timeout, gone: r.Context(), answer: make(chan status.Document, 1)}
 		box.put(q)
 		select {
-		case s := <-q.answer:
-			d = s.doc
-			d.Address.States = f.states(d, address)
+		case d = <-q.answer:
+			f.readBack(r.Context(), &d, address)
 		case <-r.Context().Done():
 			return
 		case <-time.After(timeout + commandTimeout):
@@ -110,11 +134,41 @@ func (f *faces) status(w http.ResponseWriter, r *http.Request) {
 	status.WriteAnswer(w, d)
 }
 
-// states reads the addresses back from the kernel, whatever anybody believes.
-func (f *faces) states(d status.Document, a Address) []status.AddressState {
-	found, err := a.Found()
+// readBack reads the addresses from the kernel, whatever anybody believes. Only
+// one call is under way at a time, since it may never return.
+func (f *faces) readBack(ctx context.Context, d *status.Document, a Address) {
+	ctx, cancel := context.WithTimeout(ctx, readBackTimeout)
+	defer cancel()
+	hangs := fmt.Sprintf("the addresses of this node are not known: the kernel did not tell them within %v", readBackTimeout)
+	select {
+	case f.reading <- struct{}{}:
+	case <-ctx.Done():
+		d.Warnings = append(d.Warnings, hangs)
+		return
+	}
+	got := make(chan func(), 1)
+	go func() {
+		found, err := a.Found()
+		<-f.reading
+		got <- func() {
+			if err != nil {
+				d.Warnings = append(d.Warnings, "the addresses of this node are not known: "+err.Error())
+				return
+			}
+			d.Address.States = states(d.VIP, found)
+		}
+	}()
+	select {
+	case fill := <-got:
+		fill()
+	case <-ctx.Done():
+		d.Warnings = append(d.Warnings, hangs)
+	}
+}
+
+func states(vips []netip.Addr, found []vip.Found) []status.AddressState {
 	var list []status.AddressState
-	for _, ip := range d.VIP {
+	for _, ip := range vips {
 		s := status.AddressState{Address: ip}
 		for _, x := range found {
 			if x.Addr != ip {
@@ -125,9 +179,7 @@ func (f *faces) states(d status.Document, a Address) []status.AddressState {
 				s.LifetimeLeftMS = ms(time.Duration(x.Remaining) * time.Second)
 			}
 		}
-		if err == nil {
-			list = append(list, s)
-		}
+		list = append(list, s)
 	}
 	return list
 }
@@ -141,7 +193,7 @@ func (f *faces) askMembers(ctx context.Context, d *status.Document) {
 		if m.Self || m.Etcd != status.MemberUnknown {
 			continue
 		}
-		wg.Go(func() { m.Etcd, m.EtcdDetail = dialMember(ctx, m.Address.String()) })
+		wg.Go(func() { m.Etcd, m.EtcdDetail = f.ask(ctx, m.Address.String()) })
 	}
 	wg.Wait()
 	for _, m := range d.Masters {
@@ -173,6 +225,10 @@ func (f *faces) handover(w http.ResponseWriter, r *http.Request) {
 	if !readBody(w, r, &req) {
 		return
 	}
+	if box, _, _ := f.loop(); box != nil && req.To != "" && !f.knows(req.To) {
+		status.WriteFailure(w, http.StatusBadRequest, "no master is called "+req.To, "havipctl status lists them")
+		return
+	}
 	f.carryOut(w, r, command{make: func(t uint64) election.Event { return election.HandOver{Token: t, To: req.To} }})
 }
 
@@ -185,22 +241,37 @@ func (f *faces) release(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *faces) drainOn(w http.ResponseWriter, r *http.Request) {
-	f.setDrained(w, r, &drainMark{By: "root", At: f.clock.Wall().UTC().Truncate(time.Second)})
+	m := &drainMark{By: "root", At: f.clock.Wall().UTC().Truncate(time.Second)}
+	if was, err := loadDrained(f.stateDir); err == nil && was != nil {
+		m = was // who asks again changes nothing
+	}
+	f.setDrained(w, r, m)
 }
 
 func (f *faces) drainOff(w http.ResponseWriter, r *http.Request) { f.setDrained(w, r, nil) }
 
 // setDrained writes the mark first: what was promised survives a crash.
 func (f *faces) setDrained(w http.ResponseWriter, r *http.Request, m *drainMark) {
-	if box, _, _ := f.loop(); box == nil {
+	box, _, _ := f.loop()
+	if box == nil {
 		status.WriteFailure(w, http.StatusConflict, notRunning, notRunningHint)
 		return
 	}
-	if err := saveDrained(f.stateDir, m); err != nil {
+	done, err := f.drain(box, m)
+	if err != nil {
 		status.WriteFailure(w, http.StatusInternalServerError, err.Error(), "")
 		return
 	}
-	f.carryOut(w, r, command{drain: &m, make: func(t uint64) election.Event { return election.SetDrained{Token: t, On: m != nil} }})
+	awaitDone(w, r, done)
+}
+
+func (f *faces) drain(box *mailbox, m *drainMark) (<-chan election.Done, error) {
+	f.draining.Lock()
+	defer f.draining.Unlock()
+	if err := saveDrained(f.stateDir, m); err != nil {
+		return nil, err
+	}
+	return send(box, command{drain: &m, make: func(t uint64) election.Event { return election.SetDrained{Token: t, On: m != nil} }}), nil
 }
 
 const (
@@ -222,9 +293,18 @@ func (f *faces) carryOut(w http.ResponseWriter, r *http.Request, c command) {
 		status.WriteFailure(w, http.StatusConflict, notRunning, notRunningHint)
 		return
 	}
+	awaitDone(w, r, send(box, c))
+}
+
+// send gives the loop a command; the answer comes once it is carried out.
+func send(box *mailbox, c command) <-chan election.Done {
 	done := make(chan election.Done, 1)
 	c.answer = func(d election.Done) { done <- d }
 	box.put(c)
+	return done
+}
+
+func awaitDone(w http.ResponseWriter, r *http.Request, done <-chan election.Done) {
 	select {
 	case d := <-done:
 		answer(w, d)
@@ -235,11 +315,16 @@ func (f *faces) carryOut(w http.ResponseWriter, r *http.Request, c command) {
 }
 
 func answer(w http.ResponseWriter, d election.Done) {
-	if d.Err != "" {
+	switch {
+	case d.Err == "":
+		status.WriteAnswer(w, status.Change{Schema: status.Schema, Changed: d.Changed, Message: d.Message})
+	case strings.HasPrefix(d.Err, "the record cannot be replaced"):
+		status.WriteFailure(w, http.StatusServiceUnavailable, d.Err, "havipctl status")
+	case strings.HasPrefix(d.Err, "etcd did not confirm it"):
+		status.WriteFailure(w, http.StatusGatewayTimeout, d.Err, "havipctl status")
+	default:
 		status.WriteFailure(w, http.StatusConflict, d.Err, hintFor(d.Err))
-		return
 	}
-	status.WriteAnswer(w, status.Change{Schema: status.Schema, Changed: d.Changed, Message: d.Message})
 }
 
 func hintFor(problem string) string {
@@ -248,75 +333,3 @@ func hintFor(problem string) string {
 	}
 	return "havipctl status"
 }
-
-type uidKey struct{}
-
-// root lets only uid 0 through, by the credentials the kernel gives the socket.
-func (f *faces) root(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if uid, ok := r.Context().Value(uidKey{}).(uint32); !ok || uid != 0 {
-			status.WriteFailure(w, http.StatusForbidden, "only root may change anything", "sudo havipctl …")
-			return
-		}
-		next(w, r)
-	}
-}
-
-func withCredentials(ctx context.Context, c net.Conn) context.Context {
-	uc, ok := c.(*net.UnixConn)
-	if !ok {
-		return ctx
-	}
-	raw, err := uc.SyscallConn()
-	if err != nil {
-		return ctx
-	}
-	var cred *unix.Ucred
-	if ctlErr := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); ctlErr != nil || err != nil {
-		return ctx
-	}
-	return context.WithValue(ctx, uidKey{}, cred.Uid)
-}
-
-// serve answers on the control socket until ctx ends.
-func (f *faces) serve(ctx context.Context, path string) error {
-	l, err := listen(path)
-	if err != nil {
-		return err
-	}
-	srv := &http.Server{
-		Handler: f.handler(), ConnContext: withCredentials,
-		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
-	}
-	stopped := context.AfterFunc(ctx, func() { srv.Close() })
-	defer stopped()
-	if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve %s: %w", path, err)
-	}
-	return nil
-}
-
-// listen makes the socket: root and the group havip may open it.
-func listen(path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove old socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
-	}
-	if err := os.Chmod(path, 0o660); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("protect socket: %w", err)
-	}
-	if g, err := user.LookupGroup("havip"); err == nil {
-		if gid, err := strconv.Atoi(g.Gid); err == nil {
-			// Without the group only root can ask, which is safe.
-			_ = os.Chown(path, 0, gid)
-		}
-	}
-	return l, nil
-}
-
-// interface checks: the real parts fit.
-var _ Address = (*vip.VIP)(nil)

@@ -1,17 +1,18 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
+	"os/signal"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"havip/configs"
 	"havip/daemon/status"
@@ -37,10 +38,12 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	// A log that nobody reads any more must not end us: Go dies of a broken pipe
+	// on stderr even where systemd has the signal ignored.
+	signal.Ignore(unix.SIGPIPE)
 	d := &daemon{Options: o, clock: SystemClock(), notifier: newNotifier()}
-	d.faces = &faces{stateDir: o.StateDir, clock: d.clock}
-	d.idle("starting", nil)
+	d.faces = newFaces(o.StateDir, d.clock, o.Log)
+	d.waiting("the daemon has just started", nil)
 
 	// What serves the node outlives ctx: handing over needs some time after it.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -52,10 +55,35 @@ func Run(ctx context.Context, o Options) error {
 		defer end()
 		return d.work(ctx, life)
 	})
-	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
+	err = await(g, life)
+	if !errors.Is(err, errStraggler) {
+		lock.Close() // else it ends with the process, as the straggler does
 	}
-	return nil
+	return err
+}
+
+// straggling is how long a task may take to end after it was told to. A call
+// into a kernel or a disk that hangs has no deadline; the process ends without it.
+const straggling = time.Second
+
+// errStraggler means that a task had not ended straggling after it was told to.
+var errStraggler = errors.New("a call into the kernel or to the disk does not return")
+
+// await waits for the group's tasks, and only straggling longer than ctx lasts.
+func await(g *errgroup.Group, ctx context.Context) error {
+	ended := make(chan error, 1)
+	go func() { ended <- g.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(straggling):
+		return errStraggler
+	}
 }
 
 type daemon struct {
@@ -70,10 +98,10 @@ func (d *daemon) work(ctx, life context.Context) error {
 	cfg, err := configs.Load(d.Config)
 	switch {
 	case err != nil:
-		d.idle("the config file has problems", err)
+		d.trouble("the config file has problems", err, nil)
 		return d.idleUntil(ctx, "the config file has problems: havipctl config check")
 	case !cfg.Configured():
-		d.idle("", nil)
+		d.faces.setIdle(status.Document{Version: d.Version, Config: d.Config})
 		return d.idleUntil(ctx, "not configured: no [vip] in "+d.Config)
 	}
 	self, ok := d.findSelf(ctx, cfg)
@@ -81,78 +109,6 @@ func (d *daemon) work(ctx, life context.Context) error {
 		return nil
 	}
 	return d.elect(ctx, life, cfg, self)
-}
-
-// idle shows that there is no election here, and why.
-func (d *daemon) idle(why string, err error) {
-	doc := status.Document{Time: d.clock.Wall(), Version: d.Version, Config: d.Config, Configured: false}
-	if why != "" {
-		doc.Self.Reason = why
-		doc.Warnings = append(doc.Warnings, why)
-	}
-	if err != nil {
-		d.Log.Error(why, "err", err)
-		doc.Warnings = append(doc.Warnings, err.Error())
-	}
-	d.faces.setIdle(doc)
-}
-
-func (d *daemon) idleUntil(ctx context.Context, why string) error {
-	d.notifier.say(why)
-	d.Log.Info("waiting", "reason", why)
-	every := watchdogEvery()
-	if every == 0 {
-		every = time.Minute
-	}
-	t := time.NewTicker(every)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-			d.notifier.feed()
-		}
-	}
-}
-
-// findSelf waits until one of the masters' addresses is on a link of this node:
-// at boot the daemon may be earlier than the network.
-func (d *daemon) findSelf(ctx context.Context, cfg *configs.Config) (configs.Master, bool) {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	said := ""
-	for {
-		self, err := cfg.Self(ownAddresses())
-		if err == nil {
-			return self, true
-		}
-		if err.Error() != said {
-			said = err.Error()
-			d.idle("this node is none of [masters] yet", err)
-			d.notifier.say("waiting: " + said)
-		}
-		select {
-		case <-ctx.Done():
-			return configs.Master{}, false
-		case <-t.C:
-			d.notifier.feed()
-		}
-	}
-}
-
-func ownAddresses() []netip.Addr {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
-	}
-	var own []netip.Addr
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			own = append(own, p.Addr())
-		}
-	}
-	return own
 }
 
 // elect takes part in the election until ctx ends and the machine has let go.
@@ -163,24 +119,29 @@ func (d *daemon) elect(ctx, life context.Context, cfg *configs.Config, self conf
 	}
 	timing, notes, err := cfg.Timing(timers)
 	if err != nil {
-		d.idle("the config file does not fit etcd's timers", err)
+		d.trouble("the config file does not fit etcd's timers", err, cfg)
 		return d.idleUntil(ctx, "the config file does not fit etcd's timers: havipctl config check")
 	}
 	address, err := vip.New(vip.Config{Addresses: cfg.VIP.Addresses, Interface: cfg.VIP.Interface.String(), Log: d.Log})
 	if err != nil {
-		return fmt.Errorf("prepare the address: %w", err)
+		d.trouble("the address cannot be served", err, cfg)
+		return d.idleUntil(ctx, "the address cannot be served: havipctl status")
 	}
 	store, err := etcd.New(etcd.Config{
 		Endpoint: cfg.Etcd.Endpoint, CA: cfg.Etcd.CA, Cert: cfg.Etcd.Cert, Key: cfg.Etcd.Key,
 		Prefix: "/havip/v1/" + cfg.VIPKey() + "/", Node: self.Name, Log: d.Log,
 	})
 	if err != nil {
-		return fmt.Errorf("prepare etcd: %w", err)
+		d.trouble("etcd cannot be used", err, cfg)
+		return d.idleUntil(ctx, "etcd cannot be used: havipctl status")
 	}
 	defer store.Close()
 	l := d.newLoop(cfg, self, timing, store, address)
-	for i, w := range append(cfg.Warnings, notes...) {
+	for i, w := range cfg.Warnings {
 		l.warnings[fmt.Sprintf("config %d", i)] = fmt.Sprint(w)
+	}
+	for i, w := range notes {
+		l.warnings[fmt.Sprintf("timers %d", i)] = fmt.Sprint(w)
 	}
 	err = d.runLoop(ctx, life, l, store, address)
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -196,7 +157,7 @@ func (d *daemon) newLoop(cfg *configs.Config, self configs.Master, timing electi
 		clock: d.clock, log: d.Log, box: newMailbox(), lock: lock, notifier: d.notifier,
 		announce: make(chan struct{}, 1), dropped: d.Dropped,
 		cfg: cfg, self: self, version: d.Version, path: d.Config, process: incarnation(), timing: timing,
-		conflicts: map[string]status.Conflict{}, warnings: map[string]string{}, waiting: map[uint64]func(election.Done){},
+		conflicts: map[string]claimed{}, warnings: map[string]string{}, waiting: map[uint64]func(election.Done){},
 		watchdog: watchdogEvery(),
 	}
 	l.caller = newCaller(a, d.clock, func(ev election.Event) { l.box.put(ev) })
@@ -227,53 +188,48 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 		Node: l.self.Name, Incarnation: l.process, Timing: l.timing,
 		Priority: l.cfg.Priority(l.self.Name), Preempt: l.cfg.Election.Preempt,
 	}, l.now(), saved, l.drain != nil)
-	d.faces.setLoop(l.box, address)
+	d.faces.setLoop(l.box, address, l.cfg.Masters)
 
 	inner, end := context.WithCancel(life)
 	defer end()
 	l.stop = end
 	g, inner := errgroup.WithContext(inner)
 	put := func(ev any) { l.box.put(ev) }
-	g.Go(func() error { return l.caller.run(inner) })
-	g.Go(func() error { return l.keeper.run(inner) })
-	g.Go(func() error { return store.Run(inner, func(ev etcd.Event) { put(ev) }) })
-	g.Go(func() error { return d.watchLink(inner, address, put) })
-	g.Go(func() error { return address.RunAnnouncer(inner, l.announce, l.owned) })
-	g.Go(func() error {
+	// A daemon without one of its senses must not go on, nor leave the address
+	// behind: it gives the address away first, and then ends with the error.
+	task := func(name string, run func(context.Context) error) {
+		g.Go(func() error {
+			err := run(inner)
+			if inner.Err() != nil {
+				return nil
+			}
+			put(election.Stop{})
+			<-inner.Done()
+			return fmt.Errorf("%s ended: %w", name, cmp.Or(err, errNoReason))
+		})
+	}
+	task("calling the kernel", l.caller.run)
+	task("keeping the state", l.keeper.run)
+	task("following etcd", func(ctx context.Context) error { return store.Run(ctx, func(ev etcd.Event) { put(ev) }) })
+	task("watching the link", func(ctx context.Context) error { return d.watchLink(ctx, address, put) })
+	task("looking at the link", func(ctx context.Context) error { return lookAtLink(ctx, address, put) })
+	task("announcing", func(ctx context.Context) error { return address.RunAnnouncer(ctx, l.announce, l.owned) })
+	task("checking the API server", func(ctx context.Context) error {
 		h := &health{cfg: l.cfg.Health, self: l.self.Address.String(), report: func(e healthChanged) { put(e) }}
-		return h.run(inner)
+		return h.run(ctx)
 	})
-	g.Go(func() error { return l.followTimers(inner) })
+	task("following etcd's timers", l.followTimers)
 	g.Go(func() error {
 		defer end()
 		return l.run(inner, first)
 	})
 	stop := context.AfterFunc(ctx, func() { put(election.Stop{}) })
 	defer stop()
-	return g.Wait()
+	return await(g, inner)
 }
 
-// watchLink follows the link and the address for as long as ctx lasts, and
-// looks again after every failure.
-func (d *daemon) watchLink(ctx context.Context, a Address, put func(any)) error {
-	said := ""
-	for {
-		link, err := a.Link()
-		put(linkIs{link, err})
-		if err = a.Watch(ctx, func(ev vip.Event) { put(ev) }); ctx.Err() != nil {
-			return nil
-		}
-		if err != nil && err.Error() != said {
-			said = err.Error()
-			d.Log.Warn("watch the link", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(time.Second):
-		}
-	}
-}
+// errNoReason is why a task ended that did not say.
+var errNoReason = errors.New("without an error")
 
 // timersEvery is how often the etcd manifest is looked at again: kubeadm writes
 // it after the daemon has started, and people edit it.
@@ -294,11 +250,9 @@ func (l *loop) followTimers(ctx context.Context) error {
 		if err != nil {
 			continue // it may be half written; the old timing stays
 		}
-		timing, _, err := l.cfg.Timing(timers)
-		switch {
-		case err != nil:
-			l.box.put(configWarning{"timers", err.Error()})
-		case timing != last:
+		timing, notes, err := l.cfg.Timing(timers)
+		l.box.put(timersNote{notes, err})
+		if err == nil && timing != last {
 			last = timing
 			l.log.Info("etcd's timers changed", "hold", timing.Hold, "takeover", timing.Takeover)
 			l.box.put(election.Retime{Timing: timing})

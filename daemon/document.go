@@ -1,47 +1,43 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"havip/configs"
 	"havip/daemon/status"
 	"havip/election"
 	"havip/election/etcd"
 )
 
-// snapshot is a document of facts, and what it takes to complete it outside
-// the loop.
-type snapshot struct {
-	doc status.Document
-}
-
 func (l *loop) query(q *query) {
-	if !q.held || l.isHeld(l.machine.View()) {
-		q.answer <- snapshot{l.document()}
+	if !q.held || l.isHeld() {
+		q.answer <- l.document()
 		return
 	}
 	l.waiters = append(l.waiters, q)
 }
 
 // answerWaiters answers those who wait for a holder, or whose time is up.
-func (l *loop) answerWaiters(v election.View) {
+func (l *loop) answerWaiters() {
 	if len(l.waiters) == 0 {
 		return
 	}
-	held, now := l.isHeld(v), l.clock.Boot()
+	held, now := l.isHeld(), l.clock.Boot()
 	l.waiters = slices.DeleteFunc(l.waiters, func(q *query) bool {
 		if !held && now < q.until {
-			return false
+			return q.gone.Err() != nil
 		}
-		q.answer <- snapshot{l.document()}
+		q.answer <- l.document()
 		return true
 	})
 }
 
-func (l *loop) isHeld(v election.View) bool {
+func (l *loop) isHeld() bool {
 	d := l.document()
 	status.Judge(&d)
 	return d.IsHeld()
@@ -54,7 +50,7 @@ func (l *loop) document() status.Document {
 		Time: l.clock.Wall(), Node: l.self.Name, Version: l.version, Config: l.path, Configured: true,
 		VIP:      l.cfg.VIP.Addresses,
 		Holder:   l.holder(v, now),
-		Record:   recordFacts(v, now),
+		Record:   l.recordFacts(v, now),
 		Self:     l.selfFacts(v),
 		LastMove: lastMove(v.Record),
 		Masters:  l.masters(v, now),
@@ -72,10 +68,13 @@ func (l *loop) document() status.Document {
 	for _, k := range slices.Sorted(maps.Keys(l.warnings)) {
 		d.Warnings = append(d.Warnings, l.warnings[k])
 	}
+	for _, name := range l.strangers() {
+		d.Warnings = append(d.Warnings, name+" takes part and is not in [masters]: the file must be the same on every master")
+	}
 	for _, k := range slices.Sorted(maps.Keys(l.conflicts)) {
 		c := l.conflicts[k]
-		c.AgoMS = d.Time.Sub(c.At).Milliseconds()
-		d.Address.Conflicts = append(d.Address.Conflicts, c)
+		c.AgoMS = (now - c.at).Milliseconds()
+		d.Address.Conflicts = append(d.Address.Conflicts, c.Conflict)
 	}
 	return d
 }
@@ -105,13 +104,31 @@ func (l *loop) holder(v election.View, now time.Duration) *status.Holder {
 	return h
 }
 
-func (l *loop) etcdAnswers() bool { return l.etcdNow.State == etcd.Ready || l.etcdNow.Via != "" }
+// etcdAnswers reports whether what this node sees in etcd is of now. A watch
+// outlives its quorum by some seconds.
+func (l *loop) etcdAnswers() bool {
+	s := l.etcdNow
+	return s.State == etcd.Ready || s.Via != "" && (!s.Local || s.State == etcd.Alarmed)
+}
 
-func recordFacts(v election.View, now time.Duration) status.Record {
+// strangers are those who take part and are not in this node's file.
+func (l *loop) strangers() []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(l.roster.now)) {
+		if !slices.ContainsFunc(l.cfg.Masters, func(m configs.Master) bool { return m.Name == name }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (l *loop) recordFacts(v election.View, now time.Duration) status.Record {
 	r := status.Record{State: status.RecordUnknown}
 	switch {
 	case !v.Known:
 		return r
+	case !l.etcdAnswers() && v.Right == 0:
+		r.Node = v.Record.Node // of memory; its state is not known
 	case v.Absent:
 		r.State = status.RecordAbsent
 	case v.Bad != nil:
@@ -124,7 +141,9 @@ func recordFacts(v election.View, now time.Duration) status.Record {
 	r.UnchangedMS = ms(now - v.SeenAt)
 	if v.Bad == nil && !v.Absent {
 		r.HoldMS, r.TakeoverMS = v.Record.HoldMS, v.Record.TakeoverMS
-		r.TakeoverInMS = ms(v.SeenAt + v.Record.Takeover() - now)
+		if v.Right == 0 {
+			r.TakeoverInMS = ms(v.SeenAt + v.Record.Takeover() - now)
+		}
 	}
 	return r
 }
@@ -166,7 +185,7 @@ func (l *loop) masters(v election.View, now time.Duration) []status.Master {
 		if m.Self {
 			l.describeSelf(&m, v)
 		} else {
-			l.describeOther(&m, now)
+			l.describeOther(&m, v.Record.Move, now)
 		}
 		list = append(list, m)
 	}
@@ -177,19 +196,19 @@ func (l *loop) describeSelf(m *status.Master, v election.View) {
 	m.Present, m.Healthy, m.Version = true, v.Health.OK, l.version
 	m.Says = status.Role(v.Role.String())
 	m.LastSeenMS = ms(0)
-	m.Etcd = memberState(l.etcdNow)
+	m.Etcd = l.memberState()
 	if m.Etcd == status.MemberUnreachable {
 		m.EtcdDetail = l.etcdNow.Reason
 	}
-	m.APIServer, m.APIServerDetail = l.health.state, l.healthDetail()
-	if m.APIServer == "" {
-		m.APIServer = status.APIUnknown
-	}
+	m.APIServer, m.APIServerDetail = cmp.Or(l.health.state, status.APIUnknown), l.healthDetail()
 }
 
-func (l *loop) describeOther(m *status.Master, now time.Duration) {
+func (l *loop) describeOther(m *status.Master, move *election.Move, now time.Duration) {
 	p, here := l.roster.now[m.Name]
-	if here {
+	if since, dead := l.deadSince(m.Name, move); dead {
+		here = false
+		m.LastSeenMS = ms(now - since)
+	} else if here {
 		m.LastSeenMS = ms(0)
 		if !l.etcdAnswers() {
 			m.LastSeenMS = ms(now - l.answered)
@@ -203,11 +222,15 @@ func (l *loop) describeOther(m *status.Master, now time.Duration) {
 	m.Present, m.Says, m.Version = here && l.etcdAnswers(), status.Role(p.Role), p.Version
 	m.Priority, m.Healthy = p.Priority, p.Healthy
 	if m.Present {
-		m.APIServer, m.APIServerDetail, m.Etcd = p.APIServer, p.Detail, p.Etcd
+		m.APIServer, m.APIServerDetail, m.Etcd = cmp.Or(p.APIServer, status.APIUnknown), p.Detail, cmp.Or(p.Etcd, status.MemberUnknown)
 	}
 }
 
-func memberState(s etcd.Status) status.Member {
+func (l *loop) memberState() status.Member {
+	if !l.asked {
+		return status.MemberUnknown
+	}
+	s := l.etcdNow
 	switch s.State {
 	case etcd.NotConfigured:
 		return status.MemberNone
@@ -229,7 +252,7 @@ func memberState(s etcd.Status) status.Member {
 func (l *loop) etcdFacts(now time.Duration) status.Etcd {
 	s := l.etcdNow
 	e := status.Etcd{
-		State: etcdState(s), Reason: s.Reason, Elsewhere: s.Via != "" && !s.Local,
+		State: l.etcdState(), Reason: s.Reason, Elsewhere: s.Via != "" && !s.Local,
 		Alarms: slices.Clone(s.Alarms), MemberVersion: s.Version,
 	}
 	if !l.etcdAnswers() && l.answered > 0 {
@@ -243,8 +266,11 @@ func (l *loop) etcdFacts(now time.Duration) status.Etcd {
 	return e
 }
 
-func etcdState(s etcd.Status) status.EtcdState {
-	switch s.State {
+func (l *loop) etcdState() status.EtcdState {
+	if !l.asked {
+		return status.EtcdUnknown
+	}
+	switch l.etcdNow.State {
 	case etcd.NotConfigured:
 		return status.EtcdNotConfigured
 	case etcd.Unreachable:
@@ -285,8 +311,10 @@ func sentence(v election.View, now time.Duration) string {
 		return "blocked: " + v.Bad.Error()
 	case v.Role == election.Waiting || v.Role == election.Drained:
 		return fmt.Sprintf("%s: %s", v.Role, v.Reason)
-	case v.Known && !v.Absent && !v.Record.Free():
+	case v.Known && !v.Absent && !v.Record.Free() && now < v.SeenAt+v.Record.Hold():
 		return fmt.Sprintf("standing by; %s holds the address", v.Record.Node)
+	case v.Known && !v.Absent && !v.Record.Free():
+		return fmt.Sprintf("candidate; nobody holds the address, %s stopped renewing", v.Record.Node)
 	default:
 		return "candidate; nobody holds the address"
 	}

@@ -39,15 +39,35 @@ func loadDrained(dir string) (*drainMark, error) {
 	return &m, nil
 }
 
+// saveDrained returns when the mark is on the disk: an operator who was told
+// "drained" may cut the power next.
 func saveDrained(dir string, m *drainMark) error {
 	if m != nil {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("make state directory: %w", err)
 		}
-		return writeJSON(drainPath(dir), m)
+		if err := replaceFile(drainPath(dir), m, (*os.File).Sync); err != nil {
+			return err
+		}
+		return syncDir(dir)
 	}
-	if err := os.Remove(drainPath(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := os.Remove(drainPath(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("erase drain mark: %w", err)
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("write %s to disk: %w", dir, err)
 	}
 	return nil
 }

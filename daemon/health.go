@@ -6,11 +6,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"havip/configs"
@@ -29,6 +31,7 @@ type health struct {
 	cfg    configs.Health
 	self   string // this node's address, for a manifest that does not say
 	report func(healthChanged)
+	way    *way // to the API server; nil while there is none to trust
 }
 
 // check is one look: nil error means that the API server may serve.
@@ -39,6 +42,7 @@ type check func(context.Context) (status.APIServer, error)
 func (h *health) run(ctx context.Context) error {
 	if h.cfg.APIServer == configs.APIServerNone {
 		h.report(healthChanged{election.Health{OK: true, Reason: "not checked"}, status.APIOff})
+		<-ctx.Done()
 		return nil
 	}
 	return h.watch(ctx, h.probe)
@@ -47,7 +51,9 @@ func (h *health) run(ctx context.Context) error {
 func (h *health) watch(ctx context.Context, look check) error {
 	t := time.NewTicker(h.cfg.Interval)
 	defer t.Stop()
+	defer h.forget()
 	c := counter{rise: h.cfg.Rise, fall: h.cfg.Fall}
+	var said status.APIServer
 	for {
 		one, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
 		state, err := look(one)
@@ -55,8 +61,13 @@ func (h *health) watch(ctx context.Context, look check) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if c.count(err) {
-			h.report(healthChanged{election.Health{OK: c.ok, Reason: c.reason}, c.state(state)})
+		news := c.count(err)
+		if err == nil && c.ok && state != said { // ready to alive, or back
+			news = true
+		}
+		if news {
+			said = c.state(state)
+			h.report(healthChanged{election.Health{OK: c.ok, Reason: c.reason}, said})
 		}
 		select {
 		case <-ctx.Done():
@@ -73,7 +84,6 @@ type counter struct {
 	known, ok  bool
 	run        int // results in a row that contradict ok
 	reason     string
-	last       string
 }
 
 // count takes one result and reports whether there is something new to say.
@@ -109,37 +119,126 @@ func (c *counter) state(seen status.APIServer) status.APIServer {
 	return seen
 }
 
+// redialEvery bounds how long one connection is asked through: a server that
+// accepts no new ones may go on answering on an old one. A handshake for every
+// check was the larger part of what an idle daemon used (measured).
+const redialEvery = 10 * time.Second
+
+// way is how to ask the API server: what its files said, and a connection.
+type way struct {
+	url    string
+	tr     *http.Transport
+	made   time.Time
+	stamps map[string]stamp // of the files that it was made from
+}
+
+// stamp tells whether a file was changed or replaced. A change that it misses,
+// of the same size within the clock's grain, is seen at the next redial.
+type stamp struct {
+	size     int64
+	modified time.Time
+	inode    uint64
+}
+
+func stampOf(path string) stamp {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return stamp{} // as good as any other change
+	}
+	s := stamp{size: fi.Size(), modified: fi.ModTime()}
+	if sys, ok := fi.Sys().(*syscall.Stat_t); ok {
+		s.inode = sys.Ino
+	}
+	return s
+}
+
 // probe asks /readyz at this node's own advertise address: kubeadm's
-// certificate does not name 127.0.0.1. Everything is read afresh each time,
-// since kubeadm may change it under a running daemon.
+// certificate does not name 127.0.0.1. After any trouble, and when a file has
+// changed under the running daemon, as kubeadm may do, it begins afresh.
 func (h *health) probe(ctx context.Context) (status.APIServer, error) {
-	url, err := h.url()
-	if err != nil {
-		return status.APIUnknown, err
+	if h.way != nil && !h.way.good() {
+		h.forget()
 	}
-	pool, err := readPool(h.cfg.CA)
-	if err != nil {
-		return status.APIUnknown, err
+	if h.way == nil {
+		w, err := h.find()
+		if err != nil {
+			return status.APIUnknown, err
+		}
+		h.way = w
 	}
-	tr := &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
-		DisableKeepAlives: true, // a kept connection would not notice a server that accepts no more
-		DialContext:       (&net.Dialer{}).DialContext,
-	}
-	defer tr.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	code, err := h.way.ask(ctx)
 	if err != nil {
-		return status.APIUnknown, fmt.Errorf("ask %s: %w", url, err)
-	}
-	resp, err := tr.RoundTrip(req)
-	if err != nil {
+		h.forget()
 		if ctx.Err() != nil {
 			return status.APIFailing, fmt.Errorf("no answer within %v", h.cfg.Timeout)
 		}
 		return status.APIFailing, plainError(err)
 	}
-	resp.Body.Close()
-	return judgeAnswer(resp.StatusCode)
+	state, err := judgeAnswer(code)
+	if err != nil {
+		h.forget()
+	}
+	return state, err
+}
+
+func (h *health) forget() {
+	if h.way != nil {
+		h.way.tr.CloseIdleConnections()
+		h.way = nil
+	}
+}
+
+// find reads everything afresh.
+func (h *health) find() (*way, error) {
+	w := &way{made: time.Now(), stamps: map[string]stamp{h.cfg.CA: stampOf(h.cfg.CA)}}
+	if h.cfg.APIServer == configs.APIServerAuto {
+		w.stamps[h.cfg.Manifest] = stampOf(h.cfg.Manifest)
+	}
+	var err error
+	if w.url, err = h.url(); err != nil {
+		return nil, err
+	}
+	pool, err := readPool(h.cfg.CA)
+	if err != nil {
+		return nil, err
+	}
+	w.tr = &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		DialContext:     (&net.Dialer{}).DialContext,
+	}
+	return w, nil
+}
+
+func (w *way) good() bool {
+	if time.Since(w.made) >= redialEvery {
+		return false
+	}
+	for path, s := range w.stamps {
+		if stampOf(path) != s {
+			return false
+		}
+	}
+	return true
+}
+
+// maxAnswer is how much of an answer is read so that its connection can serve
+// again; /readyz says "ok".
+const maxAnswer = 4 << 10
+
+// ask returns the status code. A connection that the server closed since the
+// last time is no failure: the transport dials once more then.
+func (w *way) ask(ctx context.Context) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url, nil)
+	if err != nil {
+		return 0, fmt.Errorf("ask %s: %w", w.url, err)
+	}
+	resp, err := w.tr.RoundTrip(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // the code says it all
+	return resp.StatusCode, nil
 }
 
 // judgeAnswer: 401 and 403 mean that it is alive and does not tell us more.
@@ -184,8 +283,13 @@ func readPool(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// plainError strips what an operator at night does not need.
+// plainError strips what an operator at night does not need, and what would
+// make the same failure read differently each time, such as the time of day.
 func plainError(err error) error {
+	var cert x509.CertificateInvalidError
+	if errors.As(err, &cert) && cert.Reason == x509.Expired {
+		return errors.New("its certificate has expired or is not valid yet")
+	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Err != nil {
 		var sys *os.SyscallError

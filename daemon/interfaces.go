@@ -50,3 +50,6 @@ type Clock struct {
 
 // SystemClock is this machine's.
 func SystemClock() Clock { return Clock{Boot: vip.Now, Wall: time.Now} }
+
+var _ Address = (*vip.VIP)(nil)
+var _ Lock = (*etcd.Store)(nil)

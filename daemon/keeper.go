@@ -29,6 +29,8 @@ type keeper struct {
 	dir, bootID, vip string
 	report           func(election.Event)
 	onError          func(error)
+	put              func(*election.SavedState) error
+	said             string // the last error
 
 	mu      sync.Mutex
 	waiting []election.Save
@@ -36,7 +38,9 @@ type keeper struct {
 }
 
 func newKeeper(dir, vip string, report func(election.Event), onError func(error)) *keeper {
-	return &keeper{dir: dir, bootID: bootID(), vip: vip, report: report, onError: onError, ready: make(chan struct{}, 1)}
+	k := &keeper{dir: dir, bootID: bootID(), vip: vip, report: report, onError: onError, ready: make(chan struct{}, 1)}
+	k.put = k.write
+	return k
 }
 
 // bootID tells boots apart; without one nothing is ever adopted.
@@ -96,19 +100,26 @@ func (k *keeper) next() (election.Save, bool) {
 // run writes until ctx ends, and then what is still waiting.
 func (k *keeper) run(ctx context.Context) error {
 	for {
-		for a, ok := k.next(); ok; a, ok = k.next() {
-			err := k.write(a.State)
-			if err != nil {
-				k.onError(err)
-			}
-			if a.Seq != 0 {
-				k.report(election.Saved{Seq: a.Seq, OK: err == nil})
-			}
-		}
+		k.writeAll()
 		select {
 		case <-ctx.Done():
+			k.writeAll()
 			return nil
 		case <-k.ready:
+		}
+	}
+}
+
+func (k *keeper) writeAll() {
+	for a, ok := k.next(); ok; a, ok = k.next() {
+		err := k.put(a.State)
+		if text(err) != k.said {
+			if k.said = text(err); err != nil {
+				k.onError(err) // once: there are some saves a second
+			}
+		}
+		if a.Seq != 0 {
+			k.report(election.Saved{Seq: a.Seq, OK: err == nil})
 		}
 	}
 }
@@ -121,19 +132,28 @@ func (k *keeper) write(s *election.SavedState) error {
 		}
 		return nil
 	}
-	return writeJSON(k.path(), savedFile{BootID: k.bootID, VIP: k.vip, State: s})
+	return replaceFile(k.path(), savedFile{BootID: k.bootID, VIP: k.vip, State: s}, func(*os.File) error { return nil })
 }
 
-func writeJSON(path string, v any) error {
+// replaceFile writes v as JSON in one step: whoever reads gets the old content
+// or the new one. settle is called before the new one takes the place.
+func replaceFile(path string, v any, settle func(*os.File) error) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := os.Rename(tmp, path); err != nil {
+	_, err = f.Write(b)
+	if err == nil {
+		err = settle(f)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 // stalled log service must not cost the VIP.
 type LogBuffer struct {
 	lines   chan []byte
+	closing chan struct{}
 	done    chan struct{}
 	dropped atomic.Int64
 }
@@ -20,15 +21,26 @@ const logRoom = 1024
 
 // NewLogBuffer writes to w until Close.
 func NewLogBuffer(w io.Writer) *LogBuffer {
-	b := &LogBuffer{lines: make(chan []byte, logRoom), done: make(chan struct{})}
-	go func() {
-		defer close(b.done)
-		for line := range b.lines {
+	b := &LogBuffer{lines: make(chan []byte, logRoom), closing: make(chan struct{}), done: make(chan struct{})}
+	go b.run(w)
+	return b
+}
+
+// run writes until Close, and then what is still waiting.
+func (b *LogBuffer) run(w io.Writer) {
+	defer close(b.done)
+	for {
+		select {
+		case line := <-b.lines:
 			// Nobody is left to tell when stderr itself is gone.
 			_, _ = w.Write(line)
+		case <-b.closing:
+			for len(b.lines) > 0 {
+				_, _ = w.Write(<-b.lines)
+			}
+			return
 		}
-	}()
-	return b
+	}
 }
 
 // Write takes one line. It always succeeds.
@@ -45,10 +57,10 @@ func (b *LogBuffer) Write(p []byte) (int, error) {
 // Dropped counts the lines that were lost.
 func (b *LogBuffer) Dropped() int64 { return b.dropped.Load() }
 
-// Close waits until what is buffered is written, at most for limit. Nothing may
-// be written after it.
+// Close waits until what is buffered is written, at most for limit. It is called
+// once; a line that comes later, from a call that outlived the daemon, is lost.
 func (b *LogBuffer) Close(limit time.Duration) {
-	close(b.lines)
+	close(b.closing)
 	select {
 	case <-b.done:
 	case <-time.After(limit):

@@ -1,10 +1,13 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +26,10 @@ const (
 	// conflictEvery is how often a foreign claim of the address is answered by
 	// announcing again (RFC 5227 section 2.4, DEFEND_INTERVAL).
 	conflictEvery = 10 * time.Second
+
+	// expiryUnsure is how long before the end of its lifetime an address may be
+	// gone by itself: the lifetime counts from within the call that set it.
+	expiryUnsure = 200 * time.Millisecond
 
 	// eventsKept is how many transitions the status can show.
 	eventsKept = 50
@@ -56,15 +63,15 @@ type loop struct {
 	linkWhy string
 	roster  roster
 	mine    election.Peer // what the machine last published
-	sent    map[string]time.Duration
 	trip    time.Duration
 
-	began     time.Duration
+	asked     bool          // etcdNow was told
 	answered  time.Duration // when etcd last answered with a quorum; 0: never
-	onLink    map[int]int   // how many of the addresses are on each link
+	reign     reign         // of whom the record names
+	lapsed    lapse         // of whom it named before
 	reasserts int64
-	conflicts map[string]status.Conflict
-	answeredC time.Duration // last conflict answered
+	conflicts map[string]claimed // by address and MAC
+	foreign   time.Duration      // when a conflict was last answered and logged; 0: never
 	warnings  map[string]string
 	events    []status.Event
 	drain     *drainMark
@@ -81,7 +88,8 @@ type (
 	query struct {
 		held   bool // answer once somebody holds the address
 		until  time.Duration
-		answer chan snapshot
+		gone   context.Context // done: nobody waits any more
+		answer chan status.Document
 	}
 	command struct {
 		make   func(token uint64) election.Event
@@ -92,13 +100,26 @@ type (
 		link vip.Link
 		err  error
 	}
-	configWarning struct{ key, text string }
-	tripIs        struct{ d time.Duration }
+	// timersNote is what deriving the timing from etcd's timers had to say.
+	timersNote struct {
+		warnings []configs.Warning
+		err      error
+	}
+	tripIs struct{ d time.Duration }
 )
+
+// claimed is a conflict and when it last came.
+type claimed struct {
+	status.Conflict
+	at time.Duration
+}
+
+// conflictsKept bounds the list: anybody on the link can claim the address, each
+// time with another MAC.
+const conflictsKept = 16
 
 // run is the loop. It ends when ctx does, or when the machine has let go of everything.
 func (l *loop) run(ctx context.Context, first []election.Action) error {
-	l.began = l.clock.Boot()
 	l.perform(first)
 	timer := time.NewTimer(pulse)
 	defer timer.Stop()
@@ -135,18 +156,27 @@ func (l *loop) step(ev election.Event) { l.perform(l.machine.Step(l.now(), ev)) 
 
 // afterStep lets the rest of the process see what the machine decided.
 func (l *loop) afterStep() {
-	v := l.machine.View()
-	until := time.Duration(0)
-	if v.Serving {
-		until = v.Right
-	}
-	l.ownedTil.Store(int64(until))
-	l.notifier.say(sentence(v, l.clock.Boot()))
-	if now := l.clock.Boot(); l.watchdog > 0 && now-l.fed >= l.watchdog/2 {
+	v, now := l.machine.View(), l.clock.Boot()
+	l.ownedTil.Store(int64(ownedUntil(v)))
+	l.noteReign(v, now)
+	l.notifier.say(sentence(v, now))
+	if l.watchdog > 0 && now-l.fed >= l.watchdog/2 {
 		l.fed = now
 		l.notifier.feed()
 	}
-	l.answerWaiters(v)
+	l.answerWaiters()
+}
+
+// ownedUntil is until when the address may be announced: it is on the link, and
+// is so by right.
+func ownedUntil(v election.View) time.Duration {
+	if !v.Serving || v.Address == "absent" {
+		return 0
+	}
+	if v.LivesTill == 0 {
+		return v.Right
+	}
+	return min(v.Right, v.LivesTill)
 }
 
 // owned is asked right before every announcement.
@@ -154,6 +184,9 @@ func (l *loop) owned() bool { return l.clock.Boot() < time.Duration(l.ownedTil.L
 
 func (l *loop) handle(ev any) {
 	switch e := ev.(type) {
+	case election.Retime:
+		l.timing = e.Timing
+		l.step(e)
 	case election.Event:
 		l.step(e)
 	case etcd.Event:
@@ -170,8 +203,8 @@ func (l *loop) handle(ev any) {
 		l.query(e)
 	case command:
 		l.command(e)
-	case configWarning:
-		l.warnings[e.key] = e.text
+	case timersNote:
+		l.timersNote(e)
 	case tripIs:
 		l.trip = e.d
 	}
@@ -184,7 +217,8 @@ func (l *loop) fromEtcd(ev etcd.Event) {
 	case etcd.WatchLost:
 		l.log.Debug("watch lost", "reason", e.Err)
 	case etcd.Nodes:
-		l.step(election.Peers{List: l.roster.update(e.Values, l.clock.Boot())})
+		now := l.clock.Boot()
+		l.step(election.Peers{List: l.roster.update(e.Values, now, l.lastSure(now))})
 		l.checkTwin()
 	case etcd.Call:
 		var c election.Call
@@ -192,8 +226,8 @@ func (l *loop) fromEtcd(ev etcd.Event) {
 			l.step(election.Called{Call: c})
 		}
 	case etcd.Status:
-		l.etcdNow = e
-		if e.State == etcd.Ready || e.Via != "" {
+		l.etcdNow, l.asked = e, true
+		if l.etcdAnswers() {
 			l.answered = l.clock.Boot()
 		}
 		local := e.State == etcd.Ready && e.Local
@@ -217,7 +251,7 @@ func etcdReason(s etcd.Status) string {
 func (l *loop) checkTwin() {
 	p, ok := l.roster.now[l.self.Name]
 	if ok && p.Process != l.process && p.Address != l.self.Address.String() {
-		l.warnings["twin"] = fmt.Sprintf("%s at %s has the name %s too: give every master its own in [masters]", p.Process, p.Address, l.self.Name)
+		l.warnings["twin"] = fmt.Sprintf("the node at %s has the name %s too: [masters] must be the same in the file of every master", p.Address, l.self.Name)
 		return
 	}
 	delete(l.warnings, "twin")
@@ -226,7 +260,7 @@ func (l *loop) checkTwin() {
 func (l *loop) fromLink(ev vip.Event) {
 	switch e := ev.(type) {
 	case vip.AddressDeleted:
-		if l.machine.View().Serving {
+		if v := l.machine.View(); v.Serving && v.Address == "present" && l.clock.Boot() < v.LivesTill-expiryUnsure {
 			l.reasserts++
 		}
 		l.step(election.AddressLost{})
@@ -236,6 +270,9 @@ func (l *loop) fromLink(ev vip.Event) {
 		}
 	case vip.LinkChanged:
 		gone := e.Why == vip.LinkGone
+		if e.Link.Index == l.link.Index {
+			e.Link.Warnings = l.link.Warnings // a notice does not tell them
+		}
 		l.linkIs(linkIs{link: e.Link, err: goneError(gone, e.Link.Name)})
 		if !gone && e.Link.Up {
 			l.tellNeighbours()
@@ -259,9 +296,6 @@ func (l *loop) linkIs(e linkIs) {
 		l.step(election.Link{Reason: l.linkWhy})
 		return
 	}
-	if len(e.link.Warnings) == 0 {
-		e.link.Warnings = l.link.Warnings
-	}
 	l.link, l.linkWhy = e.link, ""
 	if !e.link.Up {
 		l.linkWhy = "no carrier on " + e.link.Name
@@ -273,19 +307,45 @@ func (l *loop) conflict(e vip.Conflict) {
 	if !l.machine.View().Serving {
 		return
 	}
-	key := e.Addr.String() + " " + e.MAC.String()
+	now, key := l.clock.Boot(), e.Addr.String()+" "+e.MAC.String()
 	c := l.conflicts[key]
 	first := c.Count == 0
-	c.Address, c.MAC, c.At = e.Addr, e.MAC.String(), l.clock.Wall()
+	c.Address, c.MAC, c.At, c.at = e.Addr, e.MAC.String(), l.clock.Wall(), now
 	c.Count++
 	l.conflicts[key] = c
+	l.forgetConflicts()
+	if l.foreign != 0 && now-l.foreign < conflictEvery {
+		return
+	}
+	l.foreign = now
 	if first {
 		l.log.Warn("somebody else claims the address", "address", e.Addr, "mac", e.MAC)
 		l.remember(fmt.Sprintf("%s claims %s too", e.MAC, e.Addr))
 	}
-	if now := l.clock.Boot(); l.answeredC == 0 || now-l.answeredC >= conflictEvery {
-		l.answeredC = now
-		l.tellNeighbours()
+	l.tellNeighbours()
+}
+
+// forgetConflicts keeps the newest.
+func (l *loop) forgetConflicts() {
+	for len(l.conflicts) > conflictsKept {
+		oldest := ""
+		for key, c := range l.conflicts {
+			if oldest == "" || c.at < l.conflicts[oldest].at {
+				oldest = key
+			}
+		}
+		delete(l.conflicts, oldest)
+	}
+}
+
+// timersNote replaces the warnings about etcd's timers.
+func (l *loop) timersNote(n timersNote) {
+	maps.DeleteFunc(l.warnings, func(key, _ string) bool { return strings.HasPrefix(key, "timers ") })
+	if n.err != nil {
+		l.warnings["timers "] = n.err.Error()
+	}
+	for i, w := range n.warnings {
+		l.warnings[fmt.Sprintf("timers %d", i)] = fmt.Sprint(w)
 	}
 }
 
@@ -310,7 +370,7 @@ func (l *loop) publish() {
 	}
 	l.lock.Publish(presence{
 		Peer: l.mine, Address: l.self.Address.String(), Version: l.version, Link: l.link.Name,
-		Etcd: memberState(l.etcdNow), APIServer: l.health.state, Detail: l.healthDetail(), Process: l.process,
+		Etcd: l.memberState(), APIServer: cmp.Or(l.health.state, status.APIUnknown), Detail: l.healthDetail(), Process: l.process,
 	}.encode())
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 )
@@ -32,7 +34,14 @@ func newNotifier() *notifier {
 // say sets the sentence of systemctl status.
 func (n *notifier) say(status string) {
 	n.mu.Lock()
-	n.status = status
+	// A line of its own would be a message of its own: names and reasons come
+	// from other nodes too.
+	n.status = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, status)
 	n.mu.Unlock()
 	n.wake()
 }

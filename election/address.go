@@ -31,6 +31,9 @@ const (
 	setSlack  = 500 * time.Millisecond
 	lastSlack = 120 * time.Millisecond
 
+	// lastEarly is how long before the last instant that call is made.
+	lastEarly = 10 * time.Millisecond
+
 	setRetry       = 200 * time.Millisecond
 	untouchedRetry = 50 * time.Millisecond
 	clearRetry     = 100 * time.Millisecond
@@ -175,7 +178,7 @@ func (m *Machine) refresh() {
 	}
 	life := lifetime(limit, now, lastSlack)
 	last := limit - seconds(life) - KernelLateness - killLateness - lastSlack
-	if life > 0 && last+seconds(life) > a.from+earlyExpiry && m.reached(last-10*time.Millisecond) {
+	if life > 0 && last-lastEarly+seconds(life) > a.from+earlyExpiry && m.reached(last-lastEarly) {
 		m.setAddress(limit, lastSlack)
 	}
 }

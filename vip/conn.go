@@ -14,16 +14,31 @@ import (
 // does not bound the kernel's work, which is done inside sendmsg (fact 4).
 const answerTimeout = 2 * time.Second
 
+// answerSize holds what the kernel hands out in one piece: netlink_recvmsg lets
+// a dump fill 32 KiB at most.
+const answerSize = 32 << 10
+
+var (
+	// errInterrupted: the list changed while it was read, so that it may lack
+	// what was there all the time.
+	errInterrupted = errors.New("what was listed changed meanwhile")
+	errNoAnswer    = errors.New("the kernel confirmed the question without an answer")
+)
+
 // conn is a netlink socket of its own for requests whose send and answer must be
-// told apart; the library's does both in one call.
-type conn struct{ fd int }
+// told apart; the library's does both in one call. Its buffer is used again:
+// messages are good until the next one is read.
+type conn struct {
+	fd  int
+	buf []byte
+}
 
 func dial(protocol int) (*conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	c := &conn{fd: fd}
+	c := &conn{fd: fd, buf: make([]byte, answerSize)}
 	tv := unix.NsecToTimeval(int64(answerTimeout))
 	err = errors.Join(
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv),
@@ -50,9 +65,9 @@ func (c *conn) send(b []byte) error {
 	}
 }
 
-func (c *conn) receive(buf []byte) ([]syscall.NetlinkMessage, error) {
+func (c *conn) receive() ([]syscall.NetlinkMessage, error) {
 	for {
-		n, from, err := unix.Recvfrom(c.fd, buf, 0)
+		n, from, err := unix.Recvfrom(c.fd, c.buf, 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -66,7 +81,7 @@ func (c *conn) receive(buf []byte) ([]syscall.NetlinkMessage, error) {
 		if sa, ok := from.(*unix.SockaddrNetlink); !ok || sa.Pid != nl.PidKernel {
 			continue
 		}
-		return syscall.ParseNetlinkMessage(buf[:n])
+		return syscall.ParseNetlinkMessage(c.buf[:n])
 	}
 }
 
@@ -78,9 +93,8 @@ func (c *conn) answers(seqs []uint32) ([]error, error) {
 		at[s] = i
 	}
 	errs := make([]error, len(seqs))
-	buf := make([]byte, 16<<10)
 	for len(at) > 0 {
-		msgs, err := c.receive(buf)
+		msgs, err := c.receive()
 		if err != nil {
 			return nil, err
 		}
@@ -96,24 +110,56 @@ func (c *conn) answers(seqs []uint32) ([]error, error) {
 	return errs, nil
 }
 
-// dump sends a request and passes the payload of each answer of the wanted type.
-func (c *conn) dump(req *nl.NetlinkRequest, want uint16, each func([]byte)) error {
+// dump sends a request and passes each answer of the wanted type. Only after nil
+// were these all.
+func (c *conn) dump(req *nl.NetlinkRequest, want uint16, each func(syscall.NetlinkMessage)) error {
 	if err := c.send(req.Serialize()); err != nil {
 		return err
 	}
-	buf := make([]byte, 64<<10)
+	interrupted := false
 	for {
-		msgs, err := c.receive(buf)
+		msgs, err := c.receive()
 		if err != nil {
 			return err
 		}
 		for _, m := range msgs {
+			if m.Header.Seq != req.Seq {
+				continue
+			}
+			interrupted = interrupted || m.Header.Flags&unix.NLM_F_DUMP_INTR != 0
+			switch m.Header.Type {
+			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
+				if err := ackError(m.Data); err != nil || !interrupted {
+					return err
+				}
+				return errInterrupted
+			case want:
+				each(m)
+			}
+		}
+	}
+}
+
+// get sends a request that has one answer of the wanted type, and returns it.
+func (c *conn) get(req *nl.NetlinkRequest, want uint16) (syscall.NetlinkMessage, error) {
+	if err := c.send(req.Serialize()); err != nil {
+		return syscall.NetlinkMessage{}, err
+	}
+	for {
+		msgs, err := c.receive()
+		if err != nil {
+			return syscall.NetlinkMessage{}, err
+		}
+		for _, m := range msgs {
 			switch {
 			case m.Header.Seq != req.Seq:
-			case m.Header.Type == unix.NLMSG_DONE, m.Header.Type == unix.NLMSG_ERROR:
-				return ackError(m.Data)
 			case m.Header.Type == want:
-				each(m.Data)
+				return m, nil
+			case m.Header.Type == unix.NLMSG_ERROR:
+				if err = ackError(m.Data); err == nil {
+					err = errNoAnswer
+				}
+				return syscall.NetlinkMessage{}, err
 			}
 		}
 	}

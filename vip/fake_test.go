@@ -44,6 +44,9 @@ func (k *fakeKernel) vip(addrs ...netip.Addr) *VIP {
 	return v
 }
 
+// soonOf is a latest moment that the test does not reach.
+func soonOf(k *fakeKernel) time.Duration { return k.clock + time.Second }
+
 // pass moves the clock, and does what the kernel does meanwhile.
 func (k *fakeKernel) pass(d time.Duration) {
 	k.clock += d
@@ -79,6 +82,7 @@ func (k *fakeKernel) find(is func(linkInfo) bool) (linkInfo, error) {
 }
 
 func (k *fakeKernel) routeTo(dst netip.Addr) (routeInfo, error) {
+	k.calls = append(k.calls, "route to "+dst.String())
 	for _, a := range k.as {
 		if a.prefix.Addr() == dst {
 			return routeInfo{index: 1, local: true}, nil
@@ -93,7 +97,7 @@ func (k *fakeKernel) mainRoutes(netip.Addr) ([]routeInfo, error) {
 	return k.routes, nil
 }
 
-func (k *fakeKernel) addrs() ([]addrInfo, error) { return slices.Clone(k.as), nil }
+func (k *fakeKernel) addrs([]netip.Addr) ([]addrInfo, error) { return slices.Clone(k.as), nil }
 
 func (k *fakeKernel) remove(index int, p netip.Prefix) error {
 	k.calls = append(k.calls, "remove "+p.String())

@@ -39,22 +39,33 @@ func (f Found) String() string {
 // Found returns every link of this namespace that carries one of the addresses,
 // whoever put it there and with whatever prefix length.
 func (v *VIP) Found() ([]Found, error) {
-	as, err := v.kernel.addrs()
+	found, err := v.find()
+	for i, f := range found {
+		found[i] = v.named(f)
+	}
+	return found, err
+}
+
+// find is Found without the names of the links, which take a question each.
+func (v *VIP) find() ([]Found, error) {
+	as, err := v.kernel.addrs(v.addrs)
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
 	var out []Found
 	for _, a := range as {
-		if !v.owns(a.prefix.Addr()) {
-			continue
+		if v.owns(a.prefix.Addr()) {
+			out = append(out, Found{LinkIndex: a.index, Addr: a.prefix.Addr(), Bits: a.prefix.Bits(), Label: a.label, Remaining: a.seconds, Permanent: a.permanent})
 		}
-		f := Found{LinkIndex: a.index, Addr: a.prefix.Addr(), Bits: a.prefix.Bits(), Label: a.label, Remaining: a.seconds, Permanent: a.permanent}
-		if l, err := v.kernel.linkByIndex(a.index); err == nil {
-			f.Link = l.name
-		}
-		out = append(out, f)
 	}
 	return out, nil
+}
+
+func (v *VIP) named(f Found) Found {
+	if l, err := v.kernel.linkByIndex(f.LinkIndex); err == nil {
+		f.Link = l.name
+	}
+	return f
 }
 
 func (v *VIP) owns(a netip.Addr) bool {
@@ -90,6 +101,7 @@ func (v *VIP) Clear(ctx context.Context) error {
 }
 
 func (v *VIP) clear(ctx context.Context) error {
+	defer v.last.Store(nil)
 	select {
 	case v.busy <- struct{}{}:
 	default:

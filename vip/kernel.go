@@ -1,6 +1,7 @@
 package vip
 
 import (
+	"bytes"
 	"net"
 	"net/netip"
 )
@@ -15,8 +16,9 @@ type kernel interface {
 	routeTo(dst netip.Addr) (routeInfo, error)
 	// mainRoutes lists the unicast routes of the main table for a's family.
 	mainRoutes(a netip.Addr) ([]routeInfo, error)
-	// addrs lists every address of the namespace in the kernel's order.
-	addrs() ([]addrInfo, error)
+	// addrs lists every address of the namespace, on whatever link, that is of
+	// the family of one of those given, in the kernel's order.
+	addrs(like []netip.Addr) ([]addrInfo, error)
 	// prepare opens all that a change needs, so that apply is one system call.
 	prepare(as []assignment) (change, error)
 	// remove deletes one address from one link; absence is no error.
@@ -46,6 +48,11 @@ type linkInfo struct {
 }
 
 func (l linkInfo) up() bool { return l.adminUp && l.carrier }
+
+// same: what the configuration goes by has not changed.
+func (l linkInfo) same(o linkInfo) bool {
+	return l.index == o.index && l.name == o.name && l.master == o.master && bytes.Equal(l.mac, o.mac)
+}
 
 // public drops what callers have no use for.
 func (l linkInfo) public() Link {

@@ -13,17 +13,19 @@ import (
 // in one sendmsg, so that both addresses of a VIP appear together.
 type newAddr struct {
 	conn  *conn
+	free  func(error)
+	err   error // of apply
 	bytes []byte
 	seqs  []uint32
 	addrs []netip.Addr
 }
 
-func (system) prepare(as []assignment) (change, error) {
-	c, err := dial(unix.NETLINK_ROUTE)
+func (s system) prepare(as []assignment) (change, error) {
+	c, free, err := s.line.hold()
 	if err != nil {
 		return nil, permission(err)
 	}
-	n := &newAddr{conn: c}
+	n := &newAddr{conn: c, free: free}
 	for _, a := range as {
 		req := newAddrRequest(a)
 		n.bytes = append(n.bytes, req.Serialize()...)
@@ -58,6 +60,11 @@ func newAddrRequest(a assignment) *nl.NetlinkRequest {
 }
 
 func (n *newAddr) apply(handled func()) error {
+	n.err = n.ask(handled)
+	return n.err
+}
+
+func (n *newAddr) ask(handled func()) error {
 	err := n.conn.send(n.bytes)
 	handled()
 	if err != nil {
@@ -75,7 +82,7 @@ func (n *newAddr) apply(handled func()) error {
 	return errors.Join(errs...)
 }
 
-func (n *newAddr) close() { n.conn.close() }
+func (n *newAddr) close() { n.free(n.err) }
 
 // refusal adds what to do about the errors that an operator can cause.
 func refusal(err error, a netip.Addr) error {

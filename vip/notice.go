@@ -1,6 +1,7 @@
 package vip
 
 import (
+	"bytes"
 	"net/netip"
 	"syscall"
 
@@ -78,35 +79,55 @@ func parseLink(m syscall.NetlinkMessage) (*linkNotice, bool) {
 }
 
 func parseAddrNotice(m syscall.NetlinkMessage) (*addrNotice, bool) {
+	a, ok := parseAddr(m)
+	return &addrNotice{
+		index: a.index, addr: a.prefix.Addr(), bits: a.prefix.Bits(), permanent: a.permanent,
+		gone: m.Header.Type == unix.RTM_DELADDR,
+	}, ok
+}
+
+// parseAddr decodes one address, of a notice or of a list.
+func parseAddr(m syscall.NetlinkMessage) (a addrInfo, ok bool) {
 	if len(m.Data) < unix.SizeofIfAddrmsg {
-		return nil, false
+		return a, false
 	}
 	msg := nl.DeserializeIfAddrmsg(m.Data)
 	attrs, err := nl.ParseRouteAttr(m.Data[unix.SizeofIfAddrmsg:])
 	if err != nil {
-		return nil, false
+		return a, false
 	}
-	n := &addrNotice{index: int(msg.Index), bits: int(msg.Prefixlen), gone: m.Header.Type == unix.RTM_DELADDR}
+	a.index = int(msg.Index)
+	// The flag of both families, and the lifetime of all ones: neither bit nor
+	// number is trusted alone.
+	a.permanent = msg.Flags&unix.IFA_F_PERMANENT != 0
+	var addr netip.Addr
 	local := false
-	for _, a := range attrs {
-		switch a.Attr.Type {
+	for _, at := range attrs {
+		switch at.Attr.Type {
 		case unix.IFA_LOCAL, unix.IFA_ADDRESS:
 			// With both, IFA_ADDRESS is the peer's (linux/if_addr.h).
-			if ip, ok := netip.AddrFromSlice(a.Value); ok && !local {
-				n.addr, local = ip, a.Attr.Type == unix.IFA_LOCAL
+			if ip, ok := netip.AddrFromSlice(at.Value); ok && !local {
+				addr, local = ip, at.Attr.Type == unix.IFA_LOCAL
 			}
+		case unix.IFA_LABEL:
+			a.label = string(bytes.TrimRight(at.Value, "\x00"))
 		case unix.IFA_CACHEINFO:
-			if len(a.Value) >= 8 {
+			if len(at.Value) >= 8 {
 				// struct ifa_cacheinfo: preferred, then valid.
-				valid := nl.NativeEndian().Uint32(a.Value[4:])
-				n.permanent = n.permanent || valid == ^uint32(0)
+				valid := nl.NativeEndian().Uint32(at.Value[4:])
+				a.permanent = a.permanent || valid == ^uint32(0)
+				a.seconds = int(valid)
 			}
 		case unix.IFA_FLAGS:
-			if len(a.Value) >= 4 {
-				flags := nl.NativeEndian().Uint32(a.Value)
-				n.permanent = n.permanent || flags&unix.IFA_F_PERMANENT != 0
+			if len(at.Value) >= 4 {
+				flags := nl.NativeEndian().Uint32(at.Value)
+				a.permanent = a.permanent || flags&unix.IFA_F_PERMANENT != 0
 			}
 		}
 	}
-	return n, n.addr.IsValid()
+	if a.permanent {
+		a.seconds = 0
+	}
+	a.prefix = netip.PrefixFrom(addr, int(msg.Prefixlen))
+	return a, a.prefix.IsValid()
 }

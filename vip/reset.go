@@ -81,8 +81,8 @@ func (v *VIP) sockets(c *conn, fam uint8) ([]sockID, error) {
 	req := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
 	req.AddRawData(diagPayload(sockID{family: fam}, resetStates))
 	var out []sockID
-	err := c.dump(req, nl.SOCK_DIAG_BY_FAMILY, func(b []byte) {
-		if s, ok := parseDiag(b); ok && v.owns(s.local()) {
+	err := c.dump(req, nl.SOCK_DIAG_BY_FAMILY, func(m syscall.NetlinkMessage) {
+		if s, ok := parseDiag(m.Data); ok && v.owns(s.local()) {
 			out = append(out, s)
 		}
 	})

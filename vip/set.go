@@ -31,7 +31,7 @@ func (v *VIP) Set(lifetime int, latest time.Duration) (done time.Duration, err e
 
 	// Resolving asks the kernel for links, which waits for the RTNL mutex: who
 	// held it for long is done before the clock is looked at.
-	link, err := v.resolve()
+	link, err := v.target()
 	if err != nil {
 		return 0, fmt.Errorf("set %v: %w: %w", v.addrs, ErrUntouched, err)
 	}
@@ -42,7 +42,21 @@ func (v *VIP) Set(lifetime int, latest time.Duration) (done time.Duration, err e
 	if err != nil {
 		return done, fmt.Errorf("set %v on %s: %w", v.addrs, link.name, err)
 	}
+	v.last.Store(&link)
 	return done, nil
+}
+
+// target is the link for a Set. A mere refresh only looks whether the link that
+// the addresses are on is still what it was. A name costs no more to look up.
+//
+// Whatever is wrong with a Set, the next one looks everything up again.
+func (v *VIP) target() (linkInfo, error) {
+	if last := v.last.Swap(nil); last != nil && v.name == "" {
+		if l, err := v.kernel.linkByIndex(last.index); err == nil && l.same(*last) {
+			return l, nil
+		}
+	}
+	return v.resolve()
 }
 
 // apply asks the kernel under the guard.
@@ -98,7 +112,7 @@ func labelFor(name string) string {
 // readBack looks for an address that would outlive what was asked, on any link,
 // and tries to delete it.
 func (v *VIP) readBack(lifetime int) error {
-	found, err := v.Found()
+	found, err := v.find()
 	if err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
@@ -109,6 +123,7 @@ func (v *VIP) readBack(lifetime int) error {
 		if !f.Permanent && f.Remaining <= lifetime {
 			continue
 		}
+		f = v.named(f)
 		errs = append(errs, fmt.Errorf("%v: %w", f, ErrPermanent))
 		if err := v.kernel.remove(f.LinkIndex, f.prefix()); err != nil {
 			errs = append(errs, fmt.Errorf("remove %v: %w", f, err))

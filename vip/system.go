@@ -8,15 +8,17 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-// system is the kernel of the calling thread's network namespace. Every request
-// uses a socket of its own: a socket that timed out could hand its late answer
-// to the next request.
-type system struct{}
+// system is the kernel of the calling thread's network namespace. What every
+// refresh asks goes over the line, if there is one; the rest is rare, and each
+// request of it uses a socket of its own.
+type system struct{ line *line }
 
 // dumpTries bounds repeating a dump that a change interrupted.
 const dumpTries = 5
@@ -63,25 +65,38 @@ func (system) links() ([]linkInfo, error) {
 	return out, err
 }
 
-func (system) linkByName(name string) (linkInfo, error) {
-	return oneLink(func(h *netlink.Handle) (netlink.Link, error) { return h.LinkByName(name) })
+func (s system) linkByName(name string) (linkInfo, error) {
+	return s.oneLink(0, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 }
 
-func (system) linkByIndex(index int) (linkInfo, error) {
-	return oneLink(func(h *netlink.Handle) (netlink.Link, error) { return h.LinkByIndex(index) })
-}
+func (s system) linkByIndex(index int) (linkInfo, error) { return s.oneLink(index) }
 
-func oneLink(get func(*netlink.Handle) (netlink.Link, error)) (linkInfo, error) {
+// skipStats leaves the counters out of the answer (linux/rtnetlink.h).
+const skipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS
+
+func (s system) oneLink(index int, by ...*nl.RtAttr) (linkInfo, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index)
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipStats)))
+	for _, a := range by {
+		req.AddData(a)
+	}
 	var out linkInfo
-	err := with(func(h *netlink.Handle) error {
-		l, err := get(h)
-		if err == nil {
-			out = describe(l)
+	err := s.line.on(func(c *conn) error {
+		m, err := c.get(req, unix.RTM_NEWLINK)
+		if err != nil {
+			return err
 		}
-		return err
+		n, ok := parseLink(m)
+		if !ok {
+			return errors.New("the kernel's answer cannot be read")
+		}
+		out = n.linkInfo
+		return nil
 	})
-	var none netlink.LinkNotFoundError
-	if errors.As(err, &none) || errors.Is(err, unix.ENODEV) {
+	if errors.Is(err, unix.ENODEV) {
 		err = os.ErrNotExist
 	}
 	return out, err
@@ -160,31 +175,31 @@ func routesOf(r netlink.Route, a netip.Addr) []routeInfo {
 	return out
 }
 
-func (system) addrs() ([]addrInfo, error) {
-	var as []netlink.Addr
-	err := with(func(h *netlink.Handle) (err error) {
-		as, err = h.AddrList(nil, netlink.FAMILY_ALL)
-		return err
-	})
+func (s system) addrs(like []netip.Addr) ([]addrInfo, error) {
+	fam := family(like[0])
+	for _, a := range like {
+		if family(a) != fam {
+			fam = unix.AF_UNSPEC
+		}
+	}
 	var out []addrInfo
-	for _, a := range as {
-		p, ok := prefixOf(a.IPNet)
-		if !ok {
-			continue
+	var err error
+	for range dumpTries {
+		out = out[:0]
+		err = s.line.on(func(c *conn) error {
+			req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
+			req.AddData(nl.NewIfAddrmsg(fam))
+			return c.dump(req, unix.RTM_NEWADDR, func(m syscall.NetlinkMessage) {
+				if a, ok := parseAddr(m); ok {
+					out = append(out, a)
+				}
+			})
+		})
+		if !errors.Is(err, errInterrupted) {
+			break
 		}
-		i := addrInfo{index: a.LinkIndex, prefix: p, label: a.Label, permanent: isPermanent(a.Flags, a.ValidLft)}
-		if !i.permanent {
-			i.seconds = a.ValidLft
-		}
-		out = append(out, i)
 	}
 	return out, err
-}
-
-// isPermanent: the flag is set for both families; the lifetime of all ones is
-// looked at too because the flag alone would trust one bit.
-func isPermanent(flags, valid int) bool {
-	return flags&unix.IFA_F_PERMANENT != 0 || uint32(valid) == ^uint32(0)
 }
 
 func (system) remove(index int, p netip.Prefix) error {

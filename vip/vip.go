@@ -54,14 +54,15 @@ type VIP struct {
 	guard  func(at time.Duration) (disarm func() error, err error)
 	now    func() time.Duration
 
-	busy   chan struct{} // held while a Set is under way
-	chosen atomic.Int64  // index of the link that Auto last resolved to
+	busy   chan struct{}            // held while a Set is under way
+	chosen atomic.Int64             // index of the link that Auto last resolved to
+	last   atomic.Pointer[linkInfo] // what the last Set put the addresses on, while they are there
 }
 
 // New checks the configuration and does no I/O. The error joins everything that
 // is wrong.
 func New(c Config) (*VIP, error) {
-	v := &VIP{log: c.Log, kernel: system{}, guard: killAt, now: Now, busy: make(chan struct{}, 1)}
+	v := &VIP{log: c.Log, kernel: system{line: &line{}}, guard: killAt, now: Now, busy: make(chan struct{}, 1)}
 	if v.log == nil {
 		v.log = slog.Default()
 	}

@@ -12,7 +12,7 @@ import (
 func (v *VIP) warnings(li linkInfo) ([]string, error) {
 	f := facts{link: li, vips: v.addrs}
 	var err error
-	if f.addrs, err = v.kernel.addrs(); err != nil {
+	if f.addrs, err = v.kernel.addrs(v.addrs); err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
 	if li.master != 0 {

@@ -132,6 +132,9 @@ func (w *watch) notice(ctx context.Context, n notice) error {
 	case n.lost:
 		return w.resync(ctx)
 	case n.addr != nil:
+		if n.addr.gone && w.vip.owns(n.addr.addr) {
+			w.vip.last.Store(nil)
+		}
 		w.tell(w.track.address(*n.addr))
 		if !w.track.have {
 			return w.resolve(ctx) // an address brings routes
@@ -157,11 +160,12 @@ func (w *watch) resolve(ctx context.Context) error {
 }
 
 func (w *watch) resync(ctx context.Context) error {
+	w.vip.last.Store(nil) // a removal may be among what was lost
 	l, ok, err := w.lookup()
 	if err != nil {
 		return err
 	}
-	addrs, err := w.vip.kernel.addrs()
+	addrs, err := w.vip.kernel.addrs(w.vip.addrs)
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}

@@ -1,0 +1,346 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"havip/election/etcd"
+	"havip/vip"
+)
+
+// booted is what the clock shows when a test begins.
+const booted = 1000 * time.Second
+
+var testVIP = netip.MustParseAddr("198.51.100.166")
+
+// bench is a clock that only the test moves on beside the bubble's own time,
+// and an etcd that all shells on it share.
+type bench struct {
+	t     *testing.T
+	dir   string
+	start time.Time
+	notes []note
+
+	shells []*shell
+
+	mu     sync.Mutex
+	jumped time.Duration
+
+	cell
+}
+
+func newBench(t *testing.T) *bench {
+	return &bench{t: t, start: time.Now(), cell: cell{nodes: map[string]string{}, mute: map[string]bool{}}}
+}
+
+// now is the time since the test began, suspend included.
+func (b *bench) now() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Since(b.start) + b.jumped
+}
+
+// suspend lets the clock jump while timers stand still.
+func (b *bench) suspend(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.jumped += d
+}
+
+func (b *bench) clock() Clock {
+	return Clock{Boot: func() time.Duration { return booted + b.now() }, Wall: time.Now}
+}
+
+// cell is an etcd without members: its clients see every change at once.
+type cell struct {
+	lock    sync.Mutex
+	record  string
+	call    string
+	nodes   map[string]string
+	mute    map[string]bool // clients that get no answer, and see nothing
+	sinks   map[string]func(etcd.Event)
+	writing int // calls under way
+	most    int // of them at once
+}
+
+// fakeLock is a Lock of functions.
+type fakeLock struct {
+	run     func(context.Context, func(etcd.Event)) error
+	write   func(ctx context.Context, expect, value string, elsewhere bool) etcd.Result
+	read    func(context.Context) (string, error)
+	publish func(string)
+	call    func(context.Context, string) error
+	leave   func(context.Context) error
+}
+
+func (f *fakeLock) Run(ctx context.Context, sink func(etcd.Event)) error { return f.run(ctx, sink) }
+func (f *fakeLock) Write(ctx context.Context, expect, value string, elsewhere bool) etcd.Result {
+	return f.write(ctx, expect, value, elsewhere)
+}
+func (f *fakeLock) Read(ctx context.Context) (string, error)     { return f.read(ctx) }
+func (f *fakeLock) Publish(value string)                         { f.publish(value) }
+func (f *fakeLock) Call(ctx context.Context, value string) error { return f.call(ctx, value) }
+func (f *fakeLock) Leave(ctx context.Context) error              { return f.leave(ctx) }
+
+// ready is the status of a member that is well.
+func ready(leader bool) etcd.Status {
+	return etcd.Status{State: etcd.Ready, Local: true, Via: "http://127.0.0.1:2379", IsLeader: leader, Version: "3.6.16",
+		Members: []etcd.Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2"}, {ID: 3, Name: "n3"}}}
+}
+
+// client returns the cell as one node has it.
+func (c *cell) client(node string) *fakeLock {
+	f := &fakeLock{
+		publish: func(v string) { c.setNode(node, v) },
+		leave:   func(context.Context) error { c.setNode(node, ""); return nil },
+	}
+	f.run = func(ctx context.Context, sink func(etcd.Event)) error {
+		c.follow(node, sink)
+		<-ctx.Done()
+		c.lock.Lock()
+		defer c.lock.Unlock()
+		delete(c.sinks, node)
+		return nil
+	}
+	f.write = func(ctx context.Context, expect, value string, _ bool) etcd.Result {
+		return c.swap(ctx, node, expect, value)
+	}
+	f.read = func(ctx context.Context) (string, error) {
+		if err := c.answers(ctx, node); err != nil {
+			return "", err
+		}
+		c.lock.Lock()
+		defer c.lock.Unlock()
+		return c.record, nil
+	}
+	f.call = func(ctx context.Context, v string) error {
+		if err := c.answers(ctx, node); err != nil {
+			return err
+		}
+		c.lock.Lock()
+		defer c.lock.Unlock()
+		c.call = v
+		c.tell(etcd.Call{Value: v})
+		return nil
+	}
+	return f
+}
+
+// follow begins to deliver to a client what happens.
+func (c *cell) follow(node string, sink func(etcd.Event)) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if c.sinks == nil {
+		c.sinks = map[string]func(etcd.Event){}
+	}
+	c.sinks[node] = sink
+	sink(etcd.Record{Value: c.record})
+	sink(etcd.Nodes{Values: cloned(c.nodes)})
+	sink(etcd.Call{Value: c.call})
+	sink(ready(node == "n1"))
+}
+
+// answers waits for ever if the client is mute.
+func (c *cell) answers(ctx context.Context, node string) error {
+	c.lock.Lock()
+	mute := c.mute[node]
+	c.lock.Unlock()
+	if mute {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (c *cell) swap(ctx context.Context, node, expect, value string) etcd.Result {
+	c.lock.Lock()
+	c.writing++
+	c.most = max(c.most, c.writing)
+	c.lock.Unlock()
+	err := c.answers(ctx, node)
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.writing--
+	switch {
+	case err != nil:
+		return etcd.Result{Outcome: etcd.Unknown, Err: err}
+	case c.record != expect:
+		return etcd.Result{Outcome: etcd.Refused, Current: c.record}
+	}
+	c.record = value
+	c.tell(etcd.Record{Value: value, Live: true})
+	return etcd.Result{Outcome: etcd.Committed}
+}
+
+func (c *cell) setNode(node, value string) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if c.mute[node] || c.nodes[node] == value {
+		return
+	}
+	c.nodes[node] = value
+	if value == "" {
+		delete(c.nodes, node)
+	}
+	c.tell(etcd.Nodes{Values: cloned(c.nodes)})
+}
+
+// expire takes away the presence of a node whose lease ran out.
+func (c *cell) expire(node string) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	delete(c.nodes, node)
+	c.tell(etcd.Nodes{Values: cloned(c.nodes)})
+}
+
+func (c *cell) tell(e etcd.Event) {
+	for node, sink := range c.sinks {
+		if !c.mute[node] {
+			sink(e)
+		}
+	}
+}
+
+// silence makes a client mute; the events, if any, are what it is told first.
+func (c *cell) silence(node string, events ...etcd.Event) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.mute[node] = true
+	if sink := c.sinks[node]; sink != nil {
+		for _, e := range events {
+			sink(e)
+		}
+	}
+}
+
+func (c *cell) current() string {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	return c.record
+}
+
+func cloned(m map[string]string) map[string]string {
+	out := map[string]string{}
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+// fakeAddress is an Address of functions.
+type fakeAddress struct {
+	set      func(lifetime int, latest time.Duration) (time.Duration, error)
+	clear    func(context.Context) error
+	found    func() ([]vip.Found, error)
+	link     func() (vip.Link, error)
+	watch    func(context.Context, func(vip.Event)) error
+	announce func(ctx context.Context, trigger <-chan struct{}, owned func() bool) error
+}
+
+func (f *fakeAddress) Set(lifetime int, latest time.Duration) (time.Duration, error) {
+	return f.set(lifetime, latest)
+}
+func (f *fakeAddress) Clear(ctx context.Context) error { return f.clear(ctx) }
+func (f *fakeAddress) Found() ([]vip.Found, error)     { return f.found() }
+func (f *fakeAddress) Link() (vip.Link, error)         { return f.link() }
+func (f *fakeAddress) Watch(ctx context.Context, sink func(vip.Event)) error {
+	return f.watch(ctx, sink)
+}
+func (f *fakeAddress) RunAnnouncer(ctx context.Context, trigger <-chan struct{}, owned func() bool) error {
+	return f.announce(ctx, trigger, owned)
+}
+
+// eth0 is the link that every node has.
+var eth0 = vip.Link{Index: 2, Name: "eth0", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Up: true}
+
+// setTakes is how long a call that sets the address takes.
+const setTakes = time.Millisecond
+
+// kernel is a node's link: it removes the address at the end of its lifetime.
+type kernel struct {
+	b    *bench
+	note func(string) // of what was done, with the time
+
+	mu    sync.Mutex
+	until time.Duration // 0: not there
+	sink  func(vip.Event)
+}
+
+func (k *kernel) address() *fakeAddress {
+	a := &fakeAddress{link: func() (vip.Link, error) { return eth0, nil }}
+	a.set = func(lifetime int, latest time.Duration) (time.Duration, error) {
+		now := k.b.clock().Boot()
+		if now > latest {
+			return 0, vip.ErrTooLate
+		}
+		<-time.After(setTakes)
+		k.note("set")
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.until = now + setTakes + time.Duration(lifetime)*time.Second
+		return now + setTakes, nil
+	}
+	a.clear = func(context.Context) error {
+		k.note("clear")
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.until = 0
+		return nil
+	}
+	a.found = func() ([]vip.Found, error) {
+		left := k.left()
+		if left <= 0 {
+			return nil, nil
+		}
+		return []vip.Found{{Link: "eth0", LinkIndex: 2, Addr: testVIP, Bits: 32, Remaining: int(left / time.Second)}}, nil
+	}
+	a.watch = func(ctx context.Context, sink func(vip.Event)) error {
+		k.mu.Lock()
+		k.sink = sink
+		k.mu.Unlock()
+		sink(vip.LinkChanged{Link: eth0, Why: vip.LinkSeen})
+		<-ctx.Done()
+		return nil
+	}
+	a.announce = func(ctx context.Context, trigger <-chan struct{}, owned func() bool) error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-trigger:
+				if owned() {
+					k.note("announce")
+				}
+			}
+		}
+	}
+	return a
+}
+
+func (k *kernel) left() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.until - k.b.clock().Boot()
+}
+
+// has reports whether the address is on the link now.
+func (k *kernel) has() bool { return k.left() > 0 }
+
+// drop takes the address away as `ip address del` does.
+func (k *kernel) drop() {
+	k.mu.Lock()
+	k.until = 0
+	k.mu.Unlock()
+	k.happen(vip.AddressDeleted{Addr: testVIP, Link: 2})
+}
+
+func (k *kernel) happen(e vip.Event) {
+	k.mu.Lock()
+	sink := k.sink
+	k.mu.Unlock()
+	sink(e)
+}

@@ -1,0 +1,129 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"havip/vip"
+)
+
+func TestForeignClaimIsCountedAndAnsweredSeldom(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := b.shell("n1").start()
+		claim := vip.Conflict{Addr: testVIP, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}}
+		b.until(time.Second)
+		n1.kernel.happen(claim) // while another node may hold it: none of our business
+		b.until(takeover + time.Second)
+		before := len(b.times("n1", "announce"))
+		for range 25 {
+			n1.kernel.happen(claim)
+			b.pass(time.Second)
+		}
+		if got := len(b.times("n1", "announce")) - before; got != 3 {
+			t.Errorf("announced %d times in 25 s, want once in 10 s", got)
+		}
+		c := n1.document().Address.Conflicts
+		if len(c) != 1 || c[0].Count != 25 || c[0].MAC != "02:00:00:00:00:09" || c[0].AgoMS != 1000 {
+			t.Errorf("conflicts: %+v", c)
+		}
+		if n := strings.Count(n1.logged.String(), "somebody else claims"); n != 1 {
+			t.Errorf("logged %d times", n)
+		}
+	})
+}
+
+func TestClaimsFromManyMACsAreBounded(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := b.shell("n1").start()
+		b.until(takeover)
+		for i := range 1000 {
+			n1.kernel.happen(vip.Conflict{Addr: testVIP, MAC: net.HardwareAddr{2, 0, 0, 0, byte(i >> 8), byte(i)}})
+			b.pass(125 * time.Millisecond) // as many as the watch lets through
+		}
+		c := n1.document().Address.Conflicts
+		if len(c) != conflictsKept {
+			t.Errorf("%d conflicts are kept", len(c))
+		}
+		if n := strings.Count(n1.logged.String(), "somebody else claims"); n > 13 {
+			t.Errorf("%d lines in 125 s", n)
+		}
+	})
+}
+
+func TestLinkGoneAndRecreated(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n2 := b.shell("n2").start()
+		n1 := b.shell("n1")
+		var there atomic.Bool
+		there.Store(true)
+		n1.addr.link = func() (vip.Link, error) {
+			if !there.Load() {
+				return vip.Link{}, errors.New(`find link "eth0": no such interface`)
+			}
+			return vip.Link{Index: 7, Name: "eth0", Up: true, Warnings: []string{"odd"}}, nil
+		}
+		n1.start()
+		b.pass(6 * time.Second)
+		if b.holder() != "n1" {
+			t.Fatalf("%s holds it", b.holder())
+		}
+		there.Store(false)
+		n1.kernel.drop()
+		n1.kernel.happen(vip.LinkChanged{Link: vip.Link{Index: 2, Name: "eth0"}, Why: vip.LinkGone})
+		b.pass(100 * time.Millisecond)
+		if b.holder() != "n2" || !n2.kernel.has() {
+			t.Errorf("%s holds it after the link went", b.holder())
+		}
+		if d := n1.document(); d.Address.LinkReason != "link eth0 is gone" {
+			t.Errorf("link reason %q", d.Address.LinkReason)
+		}
+		there.Store(true)
+		n1.kernel.happen(vip.LinkChanged{Link: vip.Link{Index: 7, Name: "eth0", Up: true}, Why: vip.LinkRecreated})
+		b.pass(linkEvery)
+		d := n1.document()
+		if d.Address.LinkReason != "" || !cmp.Equal(d.Address.Warnings, []string{"odd"}) {
+			t.Errorf("link %q, warnings %q", d.Address.LinkReason, d.Address.Warnings)
+		}
+	})
+}
+
+// A link that goes between the first look at it and the begin of the watch makes
+// no notice.
+func TestLinkThatVanishesUnseen(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := b.shell("n1")
+		first := true
+		n1.addr.link = func() (vip.Link, error) {
+			if first {
+				first = false
+				return eth0, nil
+			}
+			return vip.Link{}, errors.New(`find link "eth0": no such interface`)
+		}
+		n1.addr.watch = func(ctx context.Context, _ func(vip.Event)) error { <-ctx.Done(); return nil }
+		n1.start()
+		b.pass(linkEvery)
+		if d := n1.document(); d.Address.LinkReason != `find link "eth0": no such interface` {
+			t.Errorf("link reason %q", d.Address.LinkReason)
+		}
+	})
+}
+
+func TestWarningsThatCannotBeToldAreNoMissingLink(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := b.shell("n1")
+		n1.addr.link = func() (vip.Link, error) { return eth0, errors.New("list addresses: interrupted") }
+		n1.start()
+		b.until(takeover + setTakes)
+		if d := n1.document(); !n1.kernel.has() || d.Address.LinkReason != "" || len(d.Address.Warnings) != 1 {
+			t.Errorf("the address is there: %v; %+v", n1.kernel.has(), d.Address)
+		}
+	})
+}
