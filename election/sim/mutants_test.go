@@ -75,7 +75,7 @@ var mutants = []mutant{
 		{"sim/kernel.go", "if !finished && n.alive && n.gen == gen {", "if !finished && n.alive && n.gen == gen && false {"},
 	}},
 	{"a leftover address is not cleared", []edit{
-		{"address.go", "a.state, a.from, a.until = maybe, 0, e.Until", "a.state = absent"},
+		{"address.go", "if e.Present {", "if false {"},
 	}},
 	{"writes that shorten are not counted", []edit{
 		{"term.go", "r = min(r, w.sent+w.rec.Hold())", "_ = w"},
