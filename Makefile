@@ -41,7 +41,7 @@ FUZZTIME       ?= 1m
 .PHONY: build
 build: go ## build bin/havipd and bin/havipctl
 	@mkdir -p bin
-	@$(WITH_GO) CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@$(WITH_GO) CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags grpcnotrace -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 	@$(call give_back,bin)
 
 .PHONY: tools

@@ -34,6 +34,15 @@ const (
 	// lastEarly is how long before the last instant that call is made.
 	lastEarly = 10 * time.Millisecond
 
+	// minGain is what a refresh at the last instant must add to the address's
+	// life: more than lastEarly and earlyExpiry, or it would be made again.
+	minGain = 50 * time.Millisecond
+
+	// unsetAfter is how long set calls may fail before a healthy node is given
+	// the address; for unsetFor after the last failure this one is no successor.
+	unsetAfter = time.Second
+	unsetFor   = 10 * time.Second
+
 	setRetry       = 200 * time.Millisecond
 	untouchedRetry = 50 * time.Millisecond
 	clearRetry     = 100 * time.Millisecond
@@ -53,7 +62,11 @@ type address struct {
 	from    Instant // its lifetime ends no earlier
 	until   Instant // its lifetime ends no later
 	retryAt Instant
-	lost    bool // removed by somebody while a set call was under way
+	lost    bool    // removed by somebody while a set call was under way
+	clearAt Instant // no further clear before
+	failing Instant // since when no set call has succeeded; 0: the last one did
+	failed  Instant // the last that did not
+	why     string  // it did not
 }
 
 func (m *Machine) addressEvent(ev Event) {
@@ -89,8 +102,17 @@ func (m *Machine) addressEvent(ev Event) {
 
 func (m *Machine) setDone(e AddressSet) {
 	a := &m.addr
+	if !e.OK {
+		a.failed, a.why = m.now.Boot, e.Reason
+		if a.failing == 0 {
+			a.failing = m.now.Boot
+		}
+	}
 	if e.Untouched {
-		a.retryAt = m.now.Boot + untouchedRetry
+		a.retryAt = m.now.Boot + setRetry
+		if a.failing == m.now.Boot {
+			a.retryAt = m.now.Boot + untouchedRetry
+		}
 		return
 	}
 	life := seconds(a.life)
@@ -103,11 +125,12 @@ func (m *Machine) setDone(e AddressSet) {
 		return
 	}
 	m.warned = ""
+	a.failing = 0
 	a.from, a.until = e.Before+life-earlyExpiry, e.After+life
 	came := a.state != present
 	a.state = present
 	if a.lost {
-		a.lost, a.state = false, absent
+		a.lost, a.state, a.from = false, maybe, 0
 		return
 	}
 	if came && m.serving() {
@@ -124,7 +147,7 @@ func (m *Machine) clearDone(e AddressCleared) {
 		return
 	}
 	a.state = maybe
-	a.retryAt = m.now.Boot + clearRetry
+	a.clearAt = m.now.Boot + clearRetry
 	m.warnOnce("clear the address: " + e.Reason)
 }
 
@@ -134,7 +157,8 @@ func (m *Machine) addressLost() {
 	case a.op == opSet:
 		a.lost = true
 	case a.op == opNone && a.state == present:
-		a.state, a.from = absent, 0
+		// The news may be older than the last set call: not known to be absent.
+		a.state, a.from = maybe, 0
 		if m.serving() {
 			m.emit(Warn{Text: "somebody removed the address from the link; setting it again"})
 		}
@@ -146,7 +170,7 @@ func (m *Machine) driveAddress() {
 	a := &m.addr
 	if !m.serving() || a.dirty {
 		// A set call that has not returned counts as set: the clear queues behind it.
-		if a.op != opClear && a.state != unsure && (a.state != absent || a.op == opSet) && (a.dirty || m.reached(a.retryAt)) {
+		if a.op != opClear && a.state != unsure && (a.state != absent || a.op == opSet) && m.reached(a.clearAt) {
 			a.op, a.seq = opClear, m.newSeq()
 			m.emit(ClearAddress{Seq: a.seq})
 		}
@@ -178,7 +202,11 @@ func (m *Machine) refresh() {
 	}
 	life := lifetime(limit, now, lastSlack)
 	last := limit - seconds(life) - KernelLateness - killLateness - lastSlack
-	if life > 0 && last-lastEarly+seconds(life) > a.from+earlyExpiry && m.reached(last-lastEarly) {
+	gain := minGain
+	if life > 1 {
+		gain = setEvery // a second later comes a chance that is as good
+	}
+	if life > 0 && last+seconds(life) >= a.from+earlyExpiry+gain && m.reached(last-lastEarly) {
 		m.setAddress(limit, lastSlack)
 	}
 }
@@ -211,4 +239,10 @@ func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 func (s addrState) String() string {
 	return [...]string{"not looked at", "absent", "present", "uncertain"}[s]
+}
+
+// cannotSet reports whether the kernel refuses to set the address here.
+func (m *Machine) cannotSet() bool {
+	a := &m.addr
+	return a.failing != 0 && !m.reached(a.failed+unsetFor)
 }

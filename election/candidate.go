@@ -174,7 +174,7 @@ func (m *Machine) stagger() time.Duration {
 }
 
 func (m *Machine) self() Peer {
-	return Peer{Node: m.cfg.Node, Priority: m.cfg.Priority, Healthy: m.health.OK, LinkUp: m.link.Up}
+	return Peer{Node: m.cfg.Node, Priority: m.cfg.Priority, Healthy: m.health.OK, LinkUp: m.link.Up && !m.cannotSet()}
 }
 
 func better(a, b Peer) bool { return comparePeers(a, b) < 0 }

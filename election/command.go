@@ -96,9 +96,7 @@ func (m *Machine) beginRelease(token uint64) {
 func (m *Machine) forceRelease(token uint64) {
 	rec := m.renewed(Record{})
 	rec.Wait = true
-	if m.seen.bad == nil {
-		rec.TakeoverMS = max(rec.TakeoverMS, m.seen.rec.TakeoverMS)
-	}
+	rec.TakeoverMS = max(rec.TakeoverMS, m.asked)
 	rec.ID = m.newID()
 	rec.Move = &Move{From: m.seen.rec.Node, AtMS: m.now.Wall, LostMS: m.now.Wall, Reason: "released by an operator on " + m.cfg.Node}
 	m.forced = forced{id: rec.ID, token: token}

@@ -36,6 +36,7 @@ type Machine struct {
 	etcd     Etcd
 	seen     sighting
 	reading  reading  // under way
+	asked    int64    // takeover_ms of the last record that was plausible
 	lastRead sighting // the last one that ended, with the instant it was SENT
 	peers    []Peer
 	call     Call
@@ -269,5 +270,5 @@ func (m *Machine) publish() {
 // able reports whether this node could take the address over at once.
 func (m *Machine) able() bool {
 	return m.term == nil && m.etcd.Local && m.seen.known && m.addr.state == absent &&
-		m.link.Present && !m.drained && !m.stopping()
+		m.link.Present && !m.cannotSet() && !m.drained && !m.stopping()
 }

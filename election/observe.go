@@ -37,6 +37,9 @@ func (m *Machine) see(raw string, live bool) {
 	s := sighting{known: true, raw: raw, at: m.now.Boot, sign: m.now.Boot, live: live}
 	if raw != "" {
 		s.rec, s.bad = DecodeRecord(raw)
+		if s.bad == nil {
+			m.asked = s.rec.TakeoverMS
+		}
 	}
 	m.seen = s
 }

@@ -181,7 +181,9 @@ func (m *Machine) prepareShorter(rec Record) bool {
 	if m.addr.state == absent || m.addr.until+KernelLateness+killLateness <= limit {
 		return true
 	}
-	m.setAddress(limit, lastSlack)
+	if m.reached(m.addr.retryAt) {
+		m.setAddress(limit, lastSlack)
+	}
 	return false
 }
 
@@ -215,6 +217,10 @@ func (m *Machine) wrote(e Wrote) {
 	case NotDone:
 		m.dropWrite(i)
 	case Refused:
+		if e.Current == w.value {
+			m.committed(w) // it reached etcd twice, and this is the answer to the second time
+			return
+		}
 		m.dropWrite(i)
 		m.refused(w, e.Current)
 	case Committed:

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -32,7 +33,9 @@ func run(args []string, stderr *os.File) int {
 	fs.StringVar(&o.Socket, "socket", status.SocketPath, "control socket `path`")
 	verbose := fs.Bool("debug", false, "log what is no transition too")
 	show := fs.Bool("version", false, "print the version and exit")
-	if err := fs.Parse(args); err != nil {
+	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
 		return 2
 	}
 	if fs.NArg() > 0 {

@@ -15,7 +15,11 @@ func (n *node) nextCall() {
 	n.queue = n.queue[1:]
 	n.busy = true
 	gen := n.gen
-	n.w.after(n.w.wake(), func() { n.userspace(gen, func() { n.call(gen, a) }) })
+	late := n.w.wake()
+	if late > 5*ms {
+		n.excuse(late)
+	}
+	n.w.after(late, func() { n.userspace(gen, func() { n.call(gen, a) }) })
 }
 
 // userspace runs do in the process of generation gen: not while it is frozen,
@@ -44,17 +48,27 @@ func (n *node) call(gen int, a election.Action) {
 		n.callSet(gen, a)
 	case election.ClearAddress:
 		n.w.after(n.w.between(ms/5, 3*ms), func() {
-			if n.powered {
+			ok := !n.failClear
+			if n.powered && (ok || n.w.chance(0.3)) {
 				n.removed("cleared")
 			}
-			n.w.after(n.w.between(0, ms), func() { n.returned(gen, election.AddressCleared{Seq: a.Seq, OK: true}) })
+			if !ok {
+				n.excuse(100 * ms)
+			}
+			n.w.after(n.w.between(0, ms), func() {
+				n.returned(gen, election.AddressCleared{Seq: a.Seq, OK: ok, Reason: "operation not permitted"})
+			})
 		})
 	case election.FindAddress:
 		until := election.Instant(0)
 		if n.kernel.present {
 			until = n.boot() + time.Duration(float64(n.kernel.until-n.w.now)*n.rate) + sec
 		}
-		n.returned(gen, election.AddressFound{Present: n.kernel.present, Until: until})
+		found := election.AddressFound{Present: n.kernel.present, Until: until}
+		if n.failFind {
+			found = election.AddressFound{Present: true, Until: 1 << 62}
+		}
+		n.returned(gen, found)
 	}
 }
 
@@ -65,6 +79,10 @@ func (n *node) callSet(gen int, a election.SetAddress) {
 	before := n.boot()
 	if before >= a.Latest {
 		n.returned(gen, election.AddressSet{Seq: a.Seq, Before: before, After: before, Untouched: true, Reason: "too late"})
+		return
+	}
+	if n.noLink {
+		n.returned(gen, election.AddressSet{Seq: a.Seq, Before: before, After: before, Untouched: true, Reason: "no such link"})
 		return
 	}
 	finished := false
@@ -78,6 +96,7 @@ func (n *node) callSet(gen int, a election.SetAddress) {
 	gap := w.between(0, ms/5)
 	if !w.settled && w.chance(0.005) {
 		gap = w.between(ms, 200*ms)
+		n.excuse(gap)
 	}
 	w.after(gap, func() {
 		n.userspace(gen, func() {
@@ -86,10 +105,16 @@ func (n *node) callSet(gen int, a election.SetAddress) {
 				if !n.powered {
 					return
 				}
-				n.set(a.Lifetime)
+				ok := !n.failSet
+				if !w.settled && w.chance(0.003) {
+					n.deleteAddress()
+				}
+				if ok || w.chance(0.5) {
+					n.set(a.Lifetime)
+				}
 				n.userspaceDone(gen, func() {
 					finished = true
-					n.returned(gen, election.AddressSet{Seq: a.Seq, OK: true, Before: before, After: n.boot()})
+					n.returned(gen, election.AddressSet{Seq: a.Seq, OK: ok, Before: before, After: n.boot(), Reason: "operation not permitted"})
 				})
 			})
 		})
@@ -118,6 +143,7 @@ func (n *node) set(life int) {
 	if !n.kernel.present {
 		n.kernel.present = true
 		w.addressCame(n)
+		n.appeared()
 	}
 	w.after(d, func() {
 		if n.kernel.gen == gen {
@@ -141,8 +167,25 @@ func (n *node) deleteAddress() {
 	if n.kernel.present {
 		n.removed("deleted by somebody")
 		gen := n.gen
-		n.w.after(n.w.between(0, 2*ms), func() { n.deliver(gen, election.AddressLost{}) })
+		d := n.w.between(0, 2*ms)
+		if !n.w.settled && n.w.chance(0.3) {
+			d = n.w.between(0, 30*ms) // it comes another way than what set calls return
+		}
+		n.w.after(d, func() { n.deliver(gen, election.AddressLost{}) })
 	}
+}
+
+// appeared is the shell's watch on the link: an address that came while this
+// node did not want it is told to the machine.
+func (n *node) appeared() {
+	gen := n.gen
+	n.w.after(n.w.between(0, 2*ms), func() {
+		n.userspace(gen, func() {
+			if !n.m.View().Serving {
+				n.step(election.AddressAppeared{Until: n.boot() + election.MaxTakeover})
+			}
+		})
+	})
 }
 
 func (n *node) powerOff() {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-var mutantSchedules = flag.Int("mutant-schedules", 40000, "schedules that a mutant may survive at most")
+var mutantSchedules = flag.Int("mutant-schedules", 60000, "schedules that a mutant may survive at most")
 
 // A mutant is the election with one rule taken out. Its edits must each match
 // exactly once, so that a mutant that no longer fits the code is noticed.
@@ -81,6 +81,42 @@ var mutants = []mutant{
 		{"term.go", "r = min(r, w.sent+w.rec.Hold())", "_ = w"},
 		{"term.go", "if m.shortens(rec) && !m.prepareShorter(rec) {", "if false {"},
 		{"term.go", "l = min(l, w.sent+kernelSpan(w.rec))", "_ = w"},
+	}},
+	{"a write is sent while a set call is pending", []edit{
+		{"term.go", "return m.addr.op != opSet && m.addr.state != unsure", "return true"},
+		{"term.go", "if m.addr.state == absent || m.addr.until+KernelLateness+killLateness <= limit {", "if m.addr.state == absent || m.addr.op == opSet || m.addr.until+KernelLateness+killLateness <= limit {"},
+	}},
+	{"the kernel's lifetime is not shortened before the record's", []edit{
+		{"term.go", "if m.addr.state == absent || m.addr.until+KernelLateness+killLateness <= limit {", "if true {"},
+	}},
+	{"news of a removal make the address absent", []edit{
+		{"address.go", "a.lost, a.state, a.from = false, maybe, 0", "a.lost, a.state, a.from = false, absent, 0"},
+		{"address.go", "a.state, a.from = maybe, 0\n\t\tif m.serving", "a.state, a.from = absent, 0\n\t\tif m.serving"},
+	}},
+	{"a clear call that failed counts as cleared", []edit{
+		{"address.go", "if e.OK {\n\t\ta.dirty = false", "if true {\n\t\ta.dirty = false"},
+	}},
+	{"a failed clear call is repeated at once", []edit{
+		{"address.go", "a.clearAt = m.now.Boot + clearRetry", "a.clearAt = 0"},
+	}},
+	{"a holder does not look at the clock", []edit{
+		{"term.go", "m.term != nil && m.now.Boot < m.right() &&", "m.term != nil &&"},
+		{"term.go", "|| !m.reached(m.right()) {", "|| true {"},
+	}},
+	{"a record released by force is free at once", []edit{
+		{"command.go", "rec.Wait = true", "rec.Wait = false"},
+	}},
+	{"nonsense is released without waiting for the record before it", []edit{
+		{"command.go", "rec.TakeoverMS = max(rec.TakeoverMS, m.asked)", ""},
+	}},
+	{"an offer may be taken up by whoever has one", []edit{
+		{"observe.go", "|| s.rec.Offer != m.offer.id || s.rec.Node != m.cfg.Node {", "|| s.rec.Node != m.cfg.Node || s.rec.Offer == \"\" {"},
+	}},
+	{"a holder that cannot set keeps the record", []edit{
+		{"leave.go", "case m.cannotSet() &&", "case false && m.cannotSet() &&"},
+	}},
+	{"a request applied twice loses the record", []edit{
+		{"term.go", "if e.Current == w.value {", "if false {"},
 	}},
 	{"a refused renewal is no loss", []edit{
 		{"term.go", "m.lose(m.lostTo())", "m.term.raw, m.term.rec = m.seen.raw, m.seen.rec"},

@@ -10,13 +10,21 @@ import (
 // node is one master: its clock, its kernel, its etcd member and its daemon.
 type node struct {
 	w    *World
-	name string
+	id   string // of the machine, for the judge
+	name string // in its config; two nodes may bear the same
 
 	rate   float64
 	booted time.Duration
 	timing election.Timing
+	prio   int
 
 	powered, cut, member bool
+	deaf, mute           bool // one way only is cut: to it, or from it
+	noLink               bool
+	failSet, failClear   bool
+	failFind, failSave   bool
+	slowDisk             time.Duration // until which nothing is written
+	slowReply            time.Duration // added to every reply of etcd
 	healthy              bool
 	drained              bool
 
@@ -36,6 +44,9 @@ type node struct {
 	watching bool
 	silent   bool
 	lastSeen time.Duration // delivery of the last watch event
+	lastBook time.Duration // and of the last presence or call
+
+	doing activity
 
 	kernel struct {
 		present bool
@@ -45,11 +56,19 @@ type node struct {
 }
 
 func newNode(w *World, i int, t election.Timing) *node {
-	n := &node{w: w, name: fmt.Sprintf("n%d", i+1), timing: t, powered: true, member: true, healthy: true, rate: 1}
+	id := fmt.Sprintf("n%d", i+1)
+	n := &node{w: w, id: id, name: id, prio: 100, powered: true, member: true, healthy: true, rate: 1}
+	n.setTiming(t)
 	if w.rng != nil {
 		n.rate = 0.995 + 0.01*w.rng.Float64()
 	}
 	return n
+}
+
+// setTiming is the operator's change of the config.
+func (n *node) setTiming(t election.Timing) {
+	n.timing = t
+	n.w.slowest = max(n.w.slowest, t.Takeover)
 }
 
 func (n *node) boot() election.Instant {
@@ -73,8 +92,9 @@ func (n *node) start() {
 	n.gen++
 	n.alive, n.frozen, n.busy, n.queue, n.inbox = true, false, false, nil, nil
 	n.watching, n.pub = false, nil
-	cfg := election.Config{Node: n.name, Incarnation: fmt.Sprintf("%s.%d", n.name, n.gen), Timing: n.timing, Priority: 100}
-	n.w.sayf("%s: daemon starts", n.name)
+	cfg := election.Config{Node: n.name, Incarnation: fmt.Sprintf("%s.%d", n.id, n.gen), Timing: n.timing, Priority: n.prio, Preempt: n.w.preempt}
+	n.w.sayf("%s: daemon starts", n.id)
+	n.excuse(500 * ms)
 	var saved *election.SavedState
 	if n.run != nil {
 		c := *n.run
@@ -84,7 +104,7 @@ func (n *node) start() {
 	n.m, acts = election.New(cfg, n.clock(), saved, n.drained)
 	n.role = election.Waiting
 	n.perform(acts)
-	n.step(election.Link{Present: true, Up: true})
+	n.step(n.linkState())
 	n.step(election.Health{OK: n.healthy, Reason: n.healthReason()})
 	n.linkToEtcd()
 	n.rewatch(n.w.between(5*ms, 50*ms))
@@ -99,9 +119,9 @@ func (n *node) healthReason() string {
 
 // linkToEtcd tells the daemon what its etcd client would tell it.
 func (n *node) linkToEtcd() {
-	e := election.Etcd{Local: n.member && !n.cut && n.w.etcd.quorum(), Reason: "ready"}
+	e := election.Etcd{Local: n.member && !n.isolated() && n.w.etcd.quorum(), Reason: "ready"}
 	switch {
-	case n.cut || !n.w.etcd.quorum():
+	case n.isolated() || !n.w.etcd.quorum():
 		e.Reason = "no leader"
 	case !n.member:
 		e.Reason, e.Elsewhere = "connection refused", true
@@ -113,15 +133,14 @@ func (n *node) kill(why string) {
 	if !n.alive {
 		return
 	}
-	n.w.sayf("%s: daemon dies (%s)", n.name, why)
+	n.w.sayf("%s: daemon dies (%s)", n.id, why)
 	n.alive, n.frozen = false, false
 	n.m = nil
 	n.gen++
-	name := n.name
 	gen := n.gen
 	n.w.after(n.w.between(5*sec, 8*sec), func() { // its lease runs out
 		if !n.alive && n.gen == gen {
-			n.w.etcd.present(name, nil)
+			n.w.etcd.present(n.id, nil)
 		}
 	})
 }
@@ -131,7 +150,8 @@ func (n *node) thaw() {
 		return
 	}
 	n.frozen = false
-	n.w.sayf("%s: daemon goes on", n.name)
+	n.excuse(100 * ms)
+	n.w.sayf("%s: daemon goes on", n.id)
 	in := n.inbox
 	n.inbox = nil
 	for _, ev := range in {
@@ -160,14 +180,20 @@ func (n *node) step(ev election.Event) {
 		return
 	}
 	n.w.stats.Steps++
-	n.perform(n.m.Step(n.clock(), ev))
+	acts := n.m.Step(n.clock(), ev)
+	n.count(acts)
+	n.perform(acts)
 	if !n.alive {
 		return
 	}
 	n.tick++
 	tick, gen := n.tick, n.gen
 	if next := n.m.Next(); next < 1<<62 {
-		n.w.after(n.realAt(next)-n.w.now+n.w.wake(), func() {
+		late := n.w.wake()
+		if late > 5*ms {
+			n.excuse(n.realAt(next) - n.w.now + late)
+		}
+		n.w.after(n.realAt(next)-n.w.now+late, func() {
 			if n.tick == tick {
 				n.deliver(gen, election.Tick{})
 			}
@@ -200,18 +226,18 @@ func (n *node) perform(acts []election.Action) {
 		case election.Note:
 			n.noted(a)
 		case election.Warn:
-			n.w.sayf("%s: warning: %s", n.name, a.Text)
+			n.w.sayf("%s: warning: %s", n.id, a.Text)
 		case election.Done:
-			n.w.sayf("%s: command %d: %s%s", n.name, a.Token, a.Message, a.Err)
+			n.w.sayf("%s: command %d: %s%s", n.id, a.Token, a.Message, a.Err)
 		case election.Exit:
-			n.w.etcd.present(n.name, nil)
+			n.w.etcd.present(n.id, nil)
 			n.kill("exit")
 		}
 	}
 }
 
 func (n *node) noted(a election.Note) {
-	n.w.sayf("%s: %s -> %s: %s", n.name, a.From, a.To, a.Reason)
+	n.w.sayf("%s: %s -> %s: %s", n.id, a.From, a.To, a.Reason)
 	n.role = a.To
 	switch {
 	case a.To == election.Holder && a.From == election.Candidate:
@@ -233,7 +259,7 @@ func (n *node) publish(gen, pub int) {
 			w.after(w.between(100*ms, 400*ms), func() { n.publish(gen, pub) })
 			return
 		}
-		w.etcd.present(n.name, n.pub)
+		w.etcd.present(n.id, n.pub)
 	})
 }
 
@@ -244,22 +270,24 @@ func (n *node) save(a election.Save) {
 	if !n.w.settled && n.w.chance(0.01) {
 		d = n.w.between(2*ms, 400*ms)
 	}
+	d += max(0, n.slowDisk-n.w.now)
 	n.w.after(d, func() {
 		if !n.alive || n.gen != gen {
 			return // died before it was written
 		}
-		if n.saveGen == save || a.Seq != 0 {
+		ok := !n.failSave
+		if (n.saveGen == save || a.Seq != 0) && (ok || n.w.chance(0.5)) {
 			n.run = a.State
 		}
 		if a.Seq != 0 {
-			n.deliver(gen, election.Saved{Seq: a.Seq, OK: true})
+			n.deliver(gen, election.Saved{Seq: a.Seq, OK: ok})
 		}
 	})
 }
 
 // connected: does anything from etcd reach this node?
 func (n *node) connected() bool {
-	return n.powered && n.alive && !n.cut && n.w.etcd.quorum()
+	return n.powered && n.alive && !n.cut && !n.deaf && n.w.etcd.quorum()
 }
 
 // watchEvent carries one change of the record to this node, in order.
@@ -292,12 +320,12 @@ func (n *node) rewatch(d time.Duration) {
 			return
 		}
 		n.watching = true
-		value, peers, call := n.w.etcd.value, n.w.etcd.presence, n.w.etcd.call
-		at := max(n.lastSeen, n.w.now+n.w.between(ms, 4*ms))
-		n.lastSeen = at
+		value, peers, call := n.w.etcd.value, n.w.etcd.peers(), n.w.etcd.call
+		at := max(n.lastSeen, n.lastBook, n.w.now+n.w.between(ms, 4*ms))
+		n.lastSeen, n.lastBook = at, at
 		n.w.after(at-n.w.now, func() {
 			n.deliver(gen, election.Observed{Value: value})
-			n.deliver(gen, election.Peers{List: append([]election.Peer(nil), peers...)})
+			n.deliver(gen, election.Peers{List: peers})
 			n.deliver(gen, election.Called{Call: call})
 		})
 	})
@@ -305,9 +333,29 @@ func (n *node) rewatch(d time.Duration) {
 
 // bookkeeping carries presence and calls, which safety does not hang on.
 func (n *node) bookkeeping(ev election.Event) {
-	if !n.connected() || n.silent {
+	if !n.watching || !n.alive {
 		return
 	}
+	if !n.connected() || n.silent {
+		n.watching = false // it missed something, and finds out
+		n.rewatch(n.w.between(300*ms, 800*ms))
+		return
+	}
+	at := max(n.lastBook, n.w.now+n.w.wire()) // in order, as a watch brings them
+	n.lastBook = at
 	gen := n.gen
-	n.w.after(n.w.wire(), func() { n.deliver(gen, ev) })
+	n.w.after(at-n.w.now, func() { n.deliver(gen, ev) })
+}
+
+// isolated: does the local etcd member miss the others, in one way at least?
+func (n *node) isolated() bool { return n.cut || n.deaf || n.mute }
+
+// hears: do replies reach this node?
+func (n *node) hears() bool { return n.powered && !n.cut && !n.deaf }
+
+func (n *node) linkState() election.Link {
+	if n.noLink {
+		return election.Link{Reason: "no such link"}
+	}
+	return election.Link{Present: true, Up: true}
 }

@@ -32,6 +32,9 @@ var kinds = []struct {
 	{"restart", 6, runRestart},
 	{"standby trouble", 4, runStandby},
 	{"handover", 6, runHandover},
+	{"requests applied twice", 3, runTwice},
+	{"cannot set", 3, runCannotSet},
+	{"free again", 2, runFreeAgain},
 }
 
 // Run plays the schedule of one seed. log may be nil.
@@ -50,9 +53,23 @@ func Run(seed uint64, log func(string)) Result {
 	k := kinds[i]
 	w := newWorld(rng, size(rng), timings(rng, k.name == "chaos"))
 	w.log = log
+	if k.name == "chaos" {
+		w.oddities()
+	}
+	w.look()
 	w.startAll()
 	k.run(w)
 	return Result{Seed: seed, Kind: k.name, Faults: w.faults, Bad: w.bad, Stats: w.stats}
+}
+
+// oddities are what a few schedules have from the start.
+func (w *World) oddities() {
+	switch w.rng.IntN(20) {
+	case 0:
+		w.twins()
+	case 1:
+		w.preempting()
+	}
 }
 
 func size(rng *rand.Rand) int {
@@ -117,7 +134,7 @@ func (w *World) quiet() {
 	w.settled = true
 	w.etcd.leaderless, w.etcd.down, w.etcd.slow = false, false, 0
 	for _, n := range w.nodes {
-		n.cut, n.member, n.healthy, n.silent = false, true, true, false
+		n.heal()
 		n.powerOn()
 		n.thaw()
 		if n.drained && n.alive {
@@ -128,6 +145,7 @@ func (w *World) quiet() {
 			n.restartLater()
 		} else {
 			n.step(election.Health{OK: true, Reason: "ready"})
+			n.step(n.linkState())
 		}
 		if !n.watching {
 			n.rewatch(w.between(100*ms, 600*ms))
@@ -140,33 +158,78 @@ func (w *World) quiet() {
 // budget, and keeps it.
 func (w *World) recover() {
 	w.quiet()
-	takeover := w.longestTakeover()
+	takeover := w.slowest
+	w.operator()
 	// A process that starts (3 s at worst) has a watch within 0.6 s, may find a
 	// record that changed just then, waits it out, and may meet one more holder
 	// with trouble on the way.
 	budget := 3*sec + 2*takeover + 2*sec
-	start := w.now
-	w.run(start + budget)
+	if w.waited {
+		budget += election.MaxTakeover
+	}
+	end := w.now + budget
+	patient := w.rng.IntN(8) == 0
+	w.run(w.now + 7*sec) // what was still under way, and leaves that wait 5 s for another try
+	for w.now < end && (patient || !w.atRest()) {
+		w.run(w.now + 500*ms)
+	}
 	if len(w.holders()) == 0 {
 		w.violate("P4: nobody holds the address %v after the last fault", budget)
 		return
 	}
-	holder := w.holders()[0].name
+	holder := w.holders()[0].id
 	moves := len(w.moves)
 	w.run(w.now + 4*sec)
-	if h := w.holders(); len(h) != 1 || h[0].name != holder || len(w.moves) != moves {
+	w.orderly()
+	if w.preempt > 0 {
+		w.preempted()
+		return
+	}
+	if h := w.holders(); len(h) != 1 || h[0].id != holder || len(w.moves) != moves {
 		w.violate("P3: %s lost the address in a quiet world", holder)
 	}
 }
 
 func runChaos(w *World) {
 	w.run(w.between(500*ms, 6*sec))
-	n := 1 + w.rng.IntN(7)
-	for range n {
-		w.after(w.between(0, 8*sec), w.randomFault)
+	faults := w.someFaults()
+	at := w.between(0, 3*sec)
+	for range 1 + w.rng.IntN(9) {
+		w.after(at, func() { w.randomFault(faults) })
+		if w.chance(0.4) {
+			at += w.between(0, 400*ms) // one upon the other
+		} else {
+			at = w.between(0, 8*sec)
+		}
 	}
 	w.run(w.now + 10*sec)
 	w.recover()
+}
+
+// atRest: did one node hold the address for the last 2 s, and nobody else?
+func (w *World) atRest() bool {
+	if len(w.holders()) != 1 || w.holders()[0].role != election.Holder {
+		return false
+	}
+	return w.now > w.held[len(w.held)-1].from+2*sec
+}
+
+// preempted checks that the address comes to rest where the priorities say.
+func (w *World) preempted() {
+	w.run(w.now + 4*w.preempt)
+	moves := len(w.moves)
+	w.run(w.now + 2*w.preempt + 6*sec)
+	h := w.holders()
+	if len(h) != 1 || len(w.moves) > moves+1 {
+		w.violate("P3: the address does not come to rest")
+		return
+	}
+	for _, n := range w.nodes {
+		if n.alive && n.prio > h[0].prio && n.name != h[0].name {
+			w.violate("P4: %s holds the address, %s has the higher priority", h[0].id, n.id)
+			return
+		}
+	}
 }
 
 // budget for a crash: the takeover from the last renewal seen, a read and a
@@ -181,7 +244,7 @@ func runCrash(w *World) {
 	if h == nil {
 		return
 	}
-	w.fault("%s loses power", h.name)
+	w.fault("%s loses power", h.id)
 	h.powerOff()
 	w.stall(h)
 	w.expectHolder(crashBudget(w), h)
@@ -226,10 +289,10 @@ func runCrashDeadWatch(w *World) {
 	}
 	w.run(w.now + w.between(0, 12*sec))
 	if l := w.holders(); len(l) != 1 || l[0] != h {
-		w.violate("P3: %s lost the address to a dead watch", h.name)
+		w.violate("P3: %s lost the address to a dead watch", h.id)
 		return
 	}
-	w.fault("%s loses power", h.name)
+	w.fault("%s loses power", h.id)
 	h.powerOff()
 	w.tellEtcd()
 	w.expectHolder(crashBudget(w)+w.longestTakeover()/2, h)
@@ -279,13 +342,73 @@ func runRestart(w *World) {
 		return
 	}
 	if w.chance(0.3) {
-		h.timing = otherTiming(w.rng)
+		h.setTiming(otherTiming(w.rng))
 	}
-	w.fault("daemon of %s is killed and started again", h.name)
+	w.fault("daemon of %s is killed and started again", h.id)
 	h.kill("SIGKILL")
 	w.after(w.between(50*ms, 1000*ms), h.start)
 	w.stats.Adoptions++
 	w.keeps(8*sec, "a restart of its daemon")
+}
+
+// A request that reaches etcd twice is refused the second time, by its own value.
+func runTwice(w *World) {
+	w.settled = true
+	if w.awaitHolder(12*sec) == nil {
+		return
+	}
+	w.twice = 0.3
+	w.fault("requests are applied twice")
+	w.keeps(10*sec, "requests that are applied twice")
+}
+
+// A holder that cannot set the address is no holder: somebody else must serve.
+func runCannotSet(w *World) {
+	w.settled = true
+	h := w.awaitHolder(12 * sec)
+	if h == nil {
+		return
+	}
+	w.fault("%s cannot set the address any more", h.id)
+	h.failSet = true
+	h.deleteAddress()
+	w.run(w.now + w.longestTakeover() + 6*sec)
+	if l := w.holders(); len(l) != 1 || l[0] == h {
+		w.violate("P4: %s cannot set the address and does not let go of the record", h.id)
+	}
+}
+
+// A snapshot in which the record is free says nothing of who serves now. Being
+// waited out, it does no harm even if etcd was away for less than a takeover.
+func runFreeAgain(w *World) {
+	h := w.awaitHolder(12 * sec)
+	if h == nil {
+		return
+	}
+	w.fault("%s is told to release", h.id)
+	h.step(election.Release{Token: 1})
+	w.run(w.now + w.between(sec, 2*sec))
+	free := ""
+	for _, v := range w.etcd.history {
+		if r, err := election.DecodeRecord(v); err == nil && r.Free() {
+			free = v
+		}
+	}
+	if free == "" {
+		return
+	}
+	for _, n := range w.holders() {
+		if w.chance(0.5) {
+			w.cutNode(n)
+		} else {
+			w.freeze(n)
+		}
+	}
+	down := w.between(2600*ms, 3500*ms) // longer than any watch event is late
+	w.fault("etcd: down for %v, then a snapshot with a free record", down)
+	w.restoreTo(free, down)
+	w.run(w.now + 8*sec)
+	w.recover()
 }
 
 func runStandby(w *World) {
@@ -299,7 +422,7 @@ func runStandby(w *World) {
 			continue
 		}
 		w.after(w.between(0, 4*sec), func() {
-			w.fault("trouble on %s, a standby", n.name)
+			w.fault("trouble on %s, a standby", n.id)
 			switch w.rng.IntN(3) {
 			case 0:
 				n.kill("SIGKILL")
@@ -325,17 +448,17 @@ func runHandover(w *World) {
 	how := w.rng.IntN(4)
 	switch how {
 	case 0:
-		w.fault("handover from %s by command", h.name)
+		w.fault("handover from %s by command", h.id)
 		h.step(election.HandOver{Token: 1})
 	case 1:
-		w.fault("%s is drained", h.name)
+		w.fault("%s is drained", h.id)
 		h.drained = true
 		h.step(election.SetDrained{Token: 1, On: true})
 	case 2:
-		w.fault("daemon of %s is stopped", h.name)
+		w.fault("daemon of %s is stopped", h.id)
 		h.step(election.Stop{})
 	case 3:
-		w.fault("API server of %s fails", h.name)
+		w.fault("API server of %s fails", h.id)
 		h.healthy = false
 		h.step(election.Health{Reason: "no answer in 1 s"})
 	}

@@ -17,14 +17,20 @@ type store struct {
 	down       bool // all of it, for a restore
 	epoch      int  // a restore ends everything under way
 	slow       time.Duration
-	presence   []election.Peer
+	presence   []present
 	call       election.Call
+}
+
+// present is one process's leased key.
+type present struct {
+	id   string
+	peer election.Peer
 }
 
 func (s *store) quorum() bool {
 	up := 0
 	for _, n := range s.w.nodes {
-		if n.member && n.powered && !n.cut {
+		if n.member && n.powered && !n.isolated() {
 			up++
 		}
 	}
@@ -33,7 +39,7 @@ func (s *store) quorum() bool {
 
 // reachable: can this node's requests commit now? Elsewhere allows other members.
 func (s *store) reachable(n *node, elsewhere bool) bool {
-	return n.powered && !n.cut && (n.member || elsewhere) && s.quorum() && !s.leaderless
+	return n.powered && !n.cut && !n.mute && (n.member || elsewhere) && s.quorum() && !s.leaderless
 }
 
 func (s *store) apply(expect, value string) (election.Outcome, string) {
@@ -89,8 +95,8 @@ func (s *store) txn(n *node, a election.Write) {
 		if !w.settled && w.chance(0.02) {
 			return // the reply is lost
 		}
-		w.after(w.wire()+s.slow/2, func() {
-			if n.powered && !n.cut {
+		w.after(w.wire()+s.slow/2+n.slowReply, func() {
+			if n.hears() {
 				reply(o, current)
 			}
 		})
@@ -99,11 +105,17 @@ func (s *store) txn(n *node, a election.Write) {
 		return // the request is lost
 	}
 	w.after(w.wire()+s.slow/2, func() { arrive(0) })
-	if !w.settled && w.chance(0.02) {
+	if (!w.settled && w.chance(0.02)) || w.chance(w.twice) {
 		w.after(w.wire()+w.wire(), func() { // applied a second time
-			if epoch == s.epoch && s.reachable(n, a.Elsewhere) {
-				s.apply(a.Expect, a.Value)
+			if epoch != s.epoch || !s.reachable(n, a.Elsewhere) {
+				return
 			}
+			o, current := s.apply(a.Expect, a.Value)
+			w.after(w.wire(), func() {
+				if n.hears() {
+					reply(o, current)
+				}
+			})
 		})
 	}
 }
@@ -111,19 +123,23 @@ func (s *store) txn(n *node, a election.Write) {
 func (s *store) read(n *node, a election.Read) {
 	w, gen, epoch := s.w, n.gen, s.epoch
 	done := false
-	w.after(a.Timeout, func() {
+	fails := a.Timeout
+	if !n.member {
+		fails = w.between(ms/10, 2*ms) // refused at once
+	}
+	w.after(fails, func() {
 		if !done {
 			done = true
 			n.deliver(gen, election.ReadFailed{Read: a.ID})
 		}
 	})
 	w.after(w.wire()+s.slow/2, func() {
-		if epoch != s.epoch || !s.reachable(n, false) || w.chance(0.01) {
+		if epoch != s.epoch || !s.reachable(n, false) || (!w.settled && w.chance(0.01)) {
 			return
 		}
 		value := s.value
 		w.after(w.wire()+s.slow/2, func() {
-			if !done && n.powered && !n.cut {
+			if !done && n.hears() {
 				done = true
 				n.deliver(gen, election.Observed{Value: value, Read: a.ID})
 			}
@@ -132,14 +148,27 @@ func (s *store) read(n *node, a election.Read) {
 }
 
 // present changes one node's presence; a nil peer removes it.
-func (s *store) present(name string, p *election.Peer) {
-	s.presence = slices.DeleteFunc(s.presence, func(o election.Peer) bool { return o.Node == name })
+func (s *store) present(id string, p *election.Peer) {
+	s.presence = slices.DeleteFunc(s.presence, func(o present) bool { return o.id == id })
 	if p != nil {
-		s.presence = append(s.presence, *p)
+		s.presence = append(s.presence, present{id, *p})
 	}
 	for _, n := range s.w.nodes {
-		n.bookkeeping(election.Peers{List: slices.Clone(s.presence)})
+		n.bookkeeping(election.Peers{List: s.peers()})
 	}
+}
+
+func (s *store) peers() []election.Peer {
+	var list []election.Peer
+	for _, p := range s.presence {
+		list = append(list, p.peer)
+	}
+	return list
+}
+
+// put is what somebody does by hand: without a comparison.
+func (s *store) put(value string) {
+	s.apply(s.value, value)
 }
 
 func (s *store) ask(n *node, c election.Call) {
