@@ -34,7 +34,7 @@ var kinds = []struct {
 	{"handover", 6, runHandover},
 	{"requests applied twice", 3, runTwice},
 	{"cannot set", 3, runCannotSet},
-	{"free again", 2, runFreeAgain},
+	{"given up", 2, runGivenUp},
 }
 
 // Run plays the schedule of one seed. log may be nil.
@@ -378,9 +378,10 @@ func runCannotSet(w *World) {
 	}
 }
 
-// A snapshot in which the record is free says nothing of who serves now. Being
-// waited out, it does no harm even if etcd was away for less than a takeover.
-func runFreeAgain(w *World) {
+// A snapshot in which the record is free, or of a term that its holder gave up,
+// says nothing of who serves now. Being waited out by everybody, it does no harm
+// even if etcd was away for less than a takeover.
+func runGivenUp(w *World) {
 	h := w.awaitHolder(12 * sec)
 	if h == nil {
 		return
@@ -388,13 +389,16 @@ func runFreeAgain(w *World) {
 	w.fault("%s is told to release", h.id)
 	h.step(election.Release{Token: 1})
 	w.run(w.now + w.between(sec, 2*sec))
-	free := ""
-	for _, v := range w.etcd.history {
+	back := ""
+	for i, v := range w.etcd.history {
 		if r, err := election.DecodeRecord(v); err == nil && r.Free() {
-			free = v
+			back = v
+			if w.chance(0.5) {
+				back = w.etcd.history[i-1] // the last one of the term that was given up
+			}
 		}
 	}
-	if free == "" {
+	if back == "" {
 		return
 	}
 	for _, n := range w.holders() {
@@ -405,8 +409,8 @@ func runFreeAgain(w *World) {
 		}
 	}
 	down := w.between(2600*ms, 3500*ms) // longer than any watch event is late
-	w.fault("etcd: down for %v, then a snapshot with a free record", down)
-	w.restoreTo(free, down)
+	w.fault("etcd: down for %v, then a snapshot of a term that was given up", down)
+	w.restoreTo(back, down)
 	w.run(w.now + 8*sec)
 	w.recover()
 }
