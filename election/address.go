@@ -64,6 +64,7 @@ type address struct {
 	retryAt Instant
 	lost    bool    // removed by somebody while a set call was under way
 	clearAt Instant // no further clear before
+	lostAt  Instant // last time somebody else removed it
 	failing Instant // since when no set call has succeeded; 0: the last one did
 	failed  Instant // the last that did not
 	why     string  // it did not
@@ -93,8 +94,11 @@ func (m *Machine) addressEvent(ev Event) {
 	case AddressLost:
 		m.addressLost()
 	case AddressAppeared:
-		if a.op == opNone && a.state == absent && !m.serving() {
-			a.state, a.from, a.until = maybe, 0, e.Until
+		if a.op != opNone || a.state != absent {
+			return
+		}
+		a.state, a.from, a.until = maybe, 0, e.Until
+		if !m.serving() {
 			m.emit(Warn{Text: "the address appeared on the link without a right to serve it; removing it"})
 		}
 	}
@@ -131,6 +135,7 @@ func (m *Machine) setDone(e AddressSet) {
 	a.state = present
 	if a.lost {
 		a.lost, a.state, a.from = false, maybe, 0
+		m.fought()
 		return
 	}
 	if came && m.serving() {
@@ -159,10 +164,20 @@ func (m *Machine) addressLost() {
 	case a.op == opNone && a.state == present:
 		// The news may be older than the last set call: not known to be absent.
 		a.state, a.from = maybe, 0
+		m.fought()
 		if m.serving() {
 			m.emit(Warn{Text: "somebody removed the address from the link; setting it again"})
 		}
 	}
+}
+
+// fought spaces the set calls if somebody removes the address again and again.
+func (m *Machine) fought() {
+	a := &m.addr
+	if a.lostAt != 0 && m.now.Boot < a.lostAt+setRetry {
+		a.retryAt = max(a.retryAt, m.now.Boot+setRetry)
+	}
+	a.lostAt = m.now.Boot
 }
 
 // driveAddress brings the link in line with the right to serve.

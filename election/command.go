@@ -96,7 +96,11 @@ func (m *Machine) beginRelease(token uint64) {
 func (m *Machine) forceRelease(token uint64) {
 	rec := m.renewed(Record{})
 	rec.Wait = true
-	rec.TakeoverMS = max(rec.TakeoverMS, m.asked)
+	asked := m.asked
+	if asked == 0 { // nonsense since this process started: nobody knows whose right is how long
+		asked = MaxTakeover.Milliseconds()
+	}
+	rec.TakeoverMS = max(rec.TakeoverMS, asked)
 	rec.ID = m.newID()
 	rec.Move = &Move{From: m.seen.rec.Node, AtMS: m.now.Wall, LostMS: m.now.Wall, Reason: "released by an operator on " + m.cfg.Node}
 	m.forced = forced{id: rec.ID, token: token}

@@ -35,17 +35,18 @@ type leave struct {
 	sick   bool   // only a healthy successor will do
 	only   string // the one successor the operator wants
 
-	to     string
-	call   string
-	offer  string
-	since  Instant // of the step
-	asked  map[string]bool
-	tried  Instant // last transaction
-	first  Instant // first transaction
-	saving uint64
-	saved  bool
-	gaveID map[string]bool
-	final  string // what became of it
+	to      string
+	call    string
+	offer   string
+	offered Instant // when the offer was seen
+	since   Instant // of the step
+	asked   map[string]bool
+	tried   Instant // last transaction
+	first   Instant // first transaction
+	saving  uint64
+	saved   bool
+	gaveID  map[string]bool
+	final   string // what became of it
 }
 
 func (l *leave) gave(id string) bool { return id != "" && l.gaveID[id] }
@@ -188,7 +189,7 @@ func (m *Machine) awaitOffer() bool {
 	l := m.leave
 	for _, p := range m.peers {
 		if p.Node == l.to && p.Call == l.call && p.Offer != "" {
-			l.offer = p.Offer
+			l.offer, l.offered = p.Offer, m.now.Boot
 			m.toStep(stepSettle)
 			return true
 		}
@@ -243,7 +244,7 @@ func (m *Machine) given() Record {
 	l := m.leave
 	rec := m.renewed(Record{})
 	rec.Since, rec.Renewal = m.now.Wall, 0
-	if l.offer != "" && m.now.Boot-l.since < offerFresh {
+	if l.offer != "" && m.now.Boot-l.offered < offerFresh {
 		rec.Node, rec.Offer = l.to, l.offer
 	}
 	rec.Move = &Move{From: m.cfg.Node, To: rec.Node, AtMS: m.now.Wall, LostMS: m.now.Wall, Reason: l.reason}
@@ -261,6 +262,8 @@ func (m *Machine) finishLeave() {
 		if to := m.seen.rec.Node; to != "" {
 			l.final = "handed over to " + to
 		}
+	} else if l.to != "" && m.seen.rec.Node == l.to {
+		l.final = "handed over to " + l.to
 	}
 	m.leave = nil
 	if l.token != 0 {

@@ -177,6 +177,9 @@ func (m *Machine) handle(ev Event) {
 		m.stateSaved(e)
 	case Retime:
 		m.cfg.Timing = e.Timing
+		if m.term != nil {
+			m.term.shorten, m.term.shortenOK = 0, false // what was saved is not for this timing
+		}
 	case Health:
 		m.health = e
 	case Link:

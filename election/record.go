@@ -71,8 +71,8 @@ func DecodeRecord(value string) (Record, error) {
 	if err := d.Decode(&r); err != nil {
 		return Record{}, fmt.Errorf("%w: not a JSON record: %v", ErrImplausible, err)
 	}
-	if d.More() {
-		return Record{}, fmt.Errorf("%w: text after the JSON record at byte %d", ErrImplausible, d.InputOffset())
+	if end := d.InputOffset(); len(bytes.TrimSpace([]byte(value)[end:])) > 0 { // More takes a closing brace for none
+		return Record{}, fmt.Errorf("%w: text after the JSON record at byte %d", ErrImplausible, end)
 	}
 	return r, r.plausible()
 }

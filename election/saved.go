@@ -54,7 +54,7 @@ func (m *Machine) stateSaved(e Saved) {
 	// Without the mark a restarted process could adopt what was given away, so
 	// nothing is sent: record and kernel lifetime run out together.
 	l := m.leave
-	m.leave = nil
+	m.leave, m.leaveAfter = nil, m.now.Boot+leaveBackoff
 	if l.token != 0 {
 		m.emit(Done{Token: l.token, Err: "the state could not be saved; the record runs out by itself"})
 	}

@@ -10,6 +10,7 @@ import (
 // the instant from which others count at the earliest.
 func (m *Machine) begin(raw string, rec Record, sent Instant, reason string) {
 	m.term = &term{raw: raw, rec: rec}
+	m.betterSince = never
 	m.past, m.saved = "", nil
 	m.confirm(raw, rec, sent)
 	m.become(Holder, reason)
@@ -79,13 +80,16 @@ func (m *Machine) serving() bool {
 // expireRight ends a term whose right has run out: the address goes, whatever
 // the cause. The record may still be this node's; a new transaction tells.
 func (m *Machine) expireRight() {
-	if m.term == nil || (m.leave != nil && m.leave.step >= stepClear) || !m.reached(m.right()) {
+	if m.term == nil || (m.leave != nil && m.leave.step >= stepGive) || !m.reached(m.right()) {
 		return
 	}
 	t := m.term
 	m.term = nil
 	if t.confirmed {
 		m.past = t.rec.ID
+	}
+	for i := range m.writes {
+		m.writes[i].flying = false // renewals without an answer must not keep a takeover back
 	}
 	m.abortLeave("the right to serve ran out")
 	hold := t.rec.Hold()
@@ -182,7 +186,9 @@ func (m *Machine) prepareShorter(rec Record) bool {
 		return true
 	}
 	if m.reached(m.addr.retryAt) {
-		m.setAddress(limit, lastSlack)
+		// Not beyond what the present record allows, which others may act on
+		// first: the shorter one is not written yet.
+		m.setAddress(min(limit, m.limit()), lastSlack)
 	}
 	return false
 }
@@ -210,10 +216,10 @@ func (m *Machine) wrote(e Wrote) {
 	if i < 0 {
 		return // settled meanwhile
 	}
+	m.writes[i].flying = false
 	w := m.writes[i]
 	switch e.Outcome {
 	case Unknown:
-		m.writes[i].flying = false
 	case NotDone:
 		m.dropWrite(i)
 	case Refused:
@@ -290,6 +296,10 @@ func (m *Machine) refused(w write, current string) {
 	}
 	if m.leave != nil && m.leave.gave(m.seen.rec.ID) {
 		m.finishLeave()
+		return
+	}
+	if l := m.leave; l != nil && l.step == stepGive && m.seen.bad == nil && l.to != "" && m.seen.rec.Node == l.to {
+		m.finishLeave() // the successor has renewed before this repetition was refused
 		return
 	}
 	m.lose(m.lostTo())

@@ -97,6 +97,9 @@ func (n *node) callSet(gen int, a election.SetAddress) {
 	if !w.settled && w.chance(0.005) {
 		gap = w.between(ms, 200*ms)
 		n.excuse(gap)
+		if w.chance(0.3) {
+			w.freeze(n) // between the look at the clock and the call
+		}
 	}
 	w.after(gap, func() {
 		n.userspace(gen, func() {
@@ -106,7 +109,7 @@ func (n *node) callSet(gen int, a election.SetAddress) {
 					return
 				}
 				ok := !n.failSet
-				if !w.settled && w.chance(0.003) {
+				if !w.settled && w.chance(0.01) {
 					n.deleteAddress()
 				}
 				if ok || w.chance(0.5) {

@@ -44,7 +44,7 @@ var mutants = []mutant{
 		{"candidate.go", "m.keepReading(m.cfg.Timing.Takeover / 2)", "if !m.seen.known {\n\t\t\tm.keepReading(0)\n\t\t}"},
 	}},
 	{"an unknown outcome is taken as success", []edit{
-		{"term.go", "m.writes[i].flying = false", "m.committed(w)"},
+		{"term.go", "switch e.Outcome {\n\tcase Unknown:", "switch e.Outcome {\n\tcase Unknown:\n\t\tm.committed(w)"},
 	}},
 	{"the node's name makes a record its own", []edit{
 		{"observe.go", "return m.savedMine(rec)\n}", "return true\n}"},
@@ -91,7 +91,7 @@ var mutants = []mutant{
 	}},
 	{"news of a removal make the address absent", []edit{
 		{"address.go", "a.lost, a.state, a.from = false, maybe, 0", "a.lost, a.state, a.from = false, absent, 0"},
-		{"address.go", "a.state, a.from = maybe, 0\n\t\tif m.serving", "a.state, a.from = absent, 0\n\t\tif m.serving"},
+		{"address.go", "a.state, a.from = maybe, 0\n\t\tm.fought()", "a.state, a.from = absent, 0\n\t\tm.fought()"},
 	}},
 	{"a clear call that failed counts as cleared", []edit{
 		{"address.go", "if e.OK {\n\t\ta.dirty = false", "if true {\n\t\ta.dirty = false"},
@@ -107,7 +107,7 @@ var mutants = []mutant{
 		{"command.go", "rec.Wait = true", "rec.Wait = false"},
 	}},
 	{"nonsense is released without waiting for the record before it", []edit{
-		{"command.go", "rec.TakeoverMS = max(rec.TakeoverMS, m.asked)", ""},
+		{"command.go", "rec.TakeoverMS = max(rec.TakeoverMS, asked)", "_ = asked"},
 	}},
 	{"an offer may be taken up by whoever has one", []edit{
 		{"observe.go", "|| s.rec.Offer != m.offer.id || s.rec.Node != m.cfg.Node {", "|| s.rec.Node != m.cfg.Node || s.rec.Offer == \"\" {"},

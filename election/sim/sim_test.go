@@ -17,6 +17,17 @@ var (
 	oneSeed   = flag.Uint64("seed", 0, "play only this seed and print what happens in it")
 )
 
+// kept are seeds that once broke a promise: they are played first, always. A
+// change of the model gives a seed another schedule; then they are random ones.
+var kept = []uint64{
+	29737,        // P1: news of a removal made a set address absent, and it was given away uncleared
+	16310, 23163, // P1: nonsense was released before a frozen holder with longer timers was done
+	2840, 7736, 11557, 12195, // an address without a right was left for its kernel lifetime
+	308, 4188, 6977, // set calls that failed were repeated at once
+	1, 69, // a request applied twice lost the record
+	27, 85, // a holder that could not set kept the record
+}
+
 // TestSchedules plays random schedules and demands that none breaks a promise.
 func TestSchedules(t *testing.T) {
 	if *oneSeed != 0 {
@@ -25,6 +36,11 @@ func TestSchedules(t *testing.T) {
 			t.Errorf("%v", r)
 		}
 		return
+	}
+	for _, seed := range kept {
+		if r := Run(seed, nil); len(r.Bad) > 0 {
+			t.Errorf("%vgo test ./election/sim -run TestSchedules -seed %d   shows it", r, seed)
+		}
 	}
 	total, bad := play(*firstSeed, *schedules, *enough)
 	for _, r := range bad {
