@@ -84,10 +84,11 @@ func TestSlowRenewals(t *testing.T) {
 					s.passes(10 * time.Second)
 				}
 				s.try(slow.SlowEtcd(0))
-				s.calm()
-				slow.DirectEtcd()
-				s.try(slow.StopHavipd(10 * time.Second))
-				s.try(slow.StartHavipd())
+				s.tidy = func() {
+					slow.DirectEtcd()
+					s.try(slow.StopHavipd(10 * time.Second))
+					s.try(slow.StartHavipd())
+				}
 			})
 		})
 	}

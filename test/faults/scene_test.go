@@ -90,6 +90,7 @@ type scene struct {
 	holder *cluster.Node // at the beginning
 	began  time.Duration // when the fault was put in
 	run    Run
+	tidy   func() // after the judgement, what is to be undone; nil: nothing
 	// by hand additions of the address, which have no lifetime
 	byHand int
 }
@@ -158,6 +159,10 @@ func (s *scene) play(body func(*scene)) {
 	body(s)
 	s.calm()
 	s.judge()
+	if s.tidy != nil {
+		s.tidy()
+		s.calm()
+	}
 }
 
 // calm waits until one node holds the address, it answers clients, and every
