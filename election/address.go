@@ -194,7 +194,21 @@ func (m *Machine) driveAddress() {
 	if a.op != opNone || !m.term.confirmed || !m.link.Present || a.state == unsure || !m.reached(a.retryAt) {
 		return
 	}
+	if m.restart {
+		m.freshen()
+		return
+	}
 	m.refresh()
+}
+
+// freshen prolongs the address's life once more before a restart, so that the
+// next process has the longest time there is to come up.
+func (m *Machine) freshen() {
+	life := lifetime(m.limit(), m.now.Boot, setSlack)
+	if !m.freshened && m.addr.state == present && m.now.Boot+seconds(life) >= m.addr.from+minGain {
+		m.setAddress(m.limit(), setSlack)
+	}
+	m.freshened = true
 }
 
 // refresh sets the address if it is not there, if that prolongs its life by

@@ -33,7 +33,7 @@ func (m *Machine) driveCandidate() {
 // mayCampaign: a leftover address is cleared first (rule 8), and a record that
 // is not understood is left to the operator.
 func (m *Machine) mayCampaign() bool {
-	if m.drained || m.stopping() || !m.etcd.Local || !m.link.Present {
+	if m.aside() || m.stopping() || !m.etcd.Local || !m.link.Present {
 		return false
 	}
 	if m.seen.bad != nil {

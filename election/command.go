@@ -10,6 +10,8 @@ func (m *Machine) commandHandOver(e HandOver) {
 		m.emit(Done{Token: e.Token, Err: "the address is being given away already: " + m.leave.reason})
 	case e.To == m.cfg.Node:
 		m.emit(Done{Token: e.Token, Message: m.cfg.Node + " holds the address already"})
+	case m.restart:
+		m.emit(Done{Token: e.Token, Err: m.restarted()})
 	default:
 		l := &leave{reason: "handover by an operator", token: e.Token, only: e.To}
 		if len(m.candidatesFor(l)) == 0 {
@@ -51,16 +53,63 @@ func (m *Machine) commandDrain(e SetDrained) {
 	m.drained, m.leaveAfter = e.On, 0
 	done := Done{Token: e.Token, Changed: true, Message: m.cfg.Node + " may hold the address again"}
 	if e.On {
-		m.offer = offer{}
 		done.Message = m.cfg.Node + " will not take the address"
 		if m.term != nil {
 			done.Message = m.cfg.Node + " hands the address over as soon as another master can take it"
 		}
-	} else if m.term == nil {
-		m.role = Waiting // settleRole says what it is now
+	} else {
+		m.resettle()
 	}
 	m.emit(done)
 }
+
+// resettle lets settleRole say anew what a node without a term is.
+func (m *Machine) resettle() {
+	if m.term == nil {
+		m.role = Waiting
+	}
+}
+
+// commandShutdown gives the address away while the local etcd member and the
+// API server still run. Without anybody to give it to it stays until Stop.
+func (m *Machine) commandShutdown(e Shutdown) {
+	was := m.down
+	m.down, m.leaveAfter = e.On, 0
+	switch {
+	case !e.On:
+		m.resettle()
+		m.emit(Done{Token: e.Token, Changed: was, Message: m.cfg.Node + " may hold the address again"})
+	case m.term == nil || m.term.raw == "":
+		m.emit(Done{Token: e.Token, Changed: !was, Message: m.cfg.Node + " does not hold the address and will not take it"})
+	case m.leave != nil:
+		m.emit(Done{Token: e.Token, Changed: !was, Message: "the address is being given away already: " + m.leave.reason})
+	default:
+		l := &leave{reason: m.cfg.Node + " shuts down", token: e.Token}
+		if len(m.candidatesFor(l)) == 0 {
+			m.emit(Done{Token: e.Token, Err: m.noSuccessor("")})
+			return
+		}
+		m.beginLeave(l)
+	}
+}
+
+// commandStop: what has been cleared already is given away, whoever follows.
+func (m *Machine) commandStop(e Stop) {
+	switch {
+	case m.stopping():
+	case e.Restart && (m.leave == nil || m.leave.step < stepClear):
+		m.restart = true
+		m.stopBy = m.now.Boot + restartBudget
+		if m.offered() {
+			m.stopBy = max(m.stopBy, m.offer.sent+offerLife)
+		}
+		m.abortLeave(m.restarted())
+	default:
+		m.stopBy = m.now.Boot + stopBudget
+	}
+}
+
+func (m *Machine) restarted() string { return "havipd on " + m.cfg.Node + " is being restarted" }
 
 // commandRelease lets go of the address without a successor; on another node it
 // replaces a record that nobody renews, and everybody waits that one out.
@@ -68,6 +117,8 @@ func (m *Machine) commandRelease(e Release) {
 	switch {
 	case m.term != nil && m.leave != nil:
 		m.emit(Done{Token: e.Token, Err: "the address is being given away already: " + m.leave.reason})
+	case m.restart:
+		m.emit(Done{Token: e.Token, Err: m.restarted()})
 	case m.term != nil && m.term.raw != "":
 		m.beginRelease(e.Token)
 	case !m.etcd.Local || !m.seen.known:

@@ -65,11 +65,11 @@
 //     call, and clears if it was late.
 //  7. A handover names a fresh offer that the successor made. The successor's
 //     right counts from when it SENT the offer, and only while it still has that
-//     offer in memory.
-//  8. What a process saves lets the next one of the same boot go on: it leaves
-//     the address alone until the old deadline, reads, and gains a new right by a
-//     transaction only. What was being given away is never adopted. A start
-//     without anything to adopt clears a leftover address first.
+//     offer in memory. A process that ends stays until nobody can use it any more.
+//  8. What a process saves lets the next one of the same boot go on, after a crash
+//     or a restart: it leaves the address alone until the old deadline, reads, and
+//     gains a new right by a transaction only. What was being given away is never
+//     adopted. A start without anything to adopt clears a leftover address first.
 //  9. A release writes a free record. Only one that was seen to become free, live,
 //     is free now; found by a read, or absent, it is waited out like a held one.
 //

@@ -25,6 +25,14 @@ const (
 	leaveBackoff  = 5 * time.Second
 	stopBudget    = 6 * time.Second // from Stop to Exit, whatever happens
 	stopReserve   = 2 * time.Second // of it, kept for clearing the address
+
+	// restartBudget is from Stop to Exit when another process follows: renewals
+	// and set calls take milliseconds, and nobody renews meanwhile.
+	restartBudget = 500 * time.Millisecond
+
+	// offerLife is how long after it was sent an offer may still be used: asked
+	// for, kept until the address is cleared, and written.
+	offerLife = askTimeout + offerFresh + 500*time.Millisecond
 )
 
 type leave struct {
@@ -57,7 +65,7 @@ func (m *Machine) driveLeave() {
 	if m.term == nil || m.term.raw == "" {
 		return
 	}
-	if m.leave == nil {
+	if m.leave == nil && !m.restart {
 		m.startLeave()
 	}
 	for m.leave != nil && m.stepLeave() {
@@ -71,6 +79,8 @@ func (m *Machine) startLeave() {
 	switch {
 	case m.stopping():
 		l.reason, l.forced = "havipd on "+m.cfg.Node+" stops", true
+	case m.down:
+		l.reason = m.cfg.Node + " shuts down"
 	case m.drained:
 		l.reason = m.cfg.Node + " is drained"
 	case !m.link.Present || !m.link.Up:
@@ -291,13 +301,33 @@ func (m *Machine) driveStop() {
 	if !m.stopping() || m.exited {
 		return
 	}
+	if m.restart {
+		// What is under way comes back first: the saved state is then the newest.
+		m.exitOnce(m.addr.op == opNone && !m.unrenewed())
+		return
+	}
 	if m.term != nil && (m.leave == nil || m.leave.step < stepClear) && m.reached(m.stopBy-stopReserve) {
 		m.lose("havipd stops; the record runs out by itself")
 		m.driveAddress()
 	}
 	clear := m.addr.state == absent && m.addr.op == opNone
-	if (m.term == nil && clear && m.flyingWrites() == 0) || m.reached(m.stopBy) {
+	m.exitOnce(m.term == nil && clear)
+}
+
+// exitOnce exits when rest says so and nothing is under way any more that could
+// make this node the holder.
+func (m *Machine) exitOnce(rest bool) {
+	if (rest && m.flyingWrites() == 0 && !m.offered()) || m.reached(m.stopBy) {
 		m.exited = true
 		m.emit(Exit{})
 	}
+}
+
+// unrenewed reports whether the term still rests on this process's own offer,
+// which no other process may adopt.
+func (m *Machine) unrenewed() bool { return m.term != nil && m.term.rec.Offer != "" }
+
+// offered reports whether an offer of this node may still be used.
+func (m *Machine) offered() bool {
+	return m.offer.id != "" && !m.reached(m.offer.sent+offerLife)
 }

@@ -54,7 +54,10 @@ type Machine struct {
 	link   Link
 
 	drained     bool
+	down        bool    // the node is about to go down
 	stopBy      Instant // 0: not stopping
+	restart     bool    // stopping, for another process that follows at once
+	freshened   bool    // restarting: the address was set once more
 	exited      bool
 	campaigned  Instant // last takeover sent
 	notBefore   Instant // no takeover before, after a release by command
@@ -190,10 +193,10 @@ func (m *Machine) handle(ev Event) {
 		m.commandDrain(e)
 	case Release:
 		m.commandRelease(e)
+	case Shutdown:
+		m.commandShutdown(e)
 	case Stop:
-		if m.stopBy == 0 {
-			m.stopBy = m.now.Boot + stopBudget
-		}
+		m.commandStop(e)
 	}
 }
 
@@ -222,6 +225,9 @@ func (m *Machine) newSeq() uint64 {
 
 func (m *Machine) stopping() bool { return m.stopBy != 0 }
 
+// aside reports whether this node is not to have the address.
+func (m *Machine) aside() bool { return m.drained || m.down }
+
 // become is the only place where the role changes.
 func (m *Machine) become(r Role, reason string) {
 	m.why = reason
@@ -240,6 +246,8 @@ func (m *Machine) settleRole() {
 	switch {
 	case m.drained:
 		m.become(Drained, "drained by an operator")
+	case m.down:
+		m.become(Drained, m.cfg.Node+" shuts down")
 	case !m.etcd.Local:
 		m.become(Waiting, "no usable etcd member on this node: "+m.etcd.Reason)
 	case !m.seen.known:
@@ -259,9 +267,11 @@ func (m *Machine) warnOnce(text string) {
 func (m *Machine) publish() {
 	p := Peer{
 		Node: m.cfg.Node, Role: m.role.String(), Priority: m.cfg.Priority,
-		Healthy: m.health.OK, Drained: m.drained, LinkUp: m.link.Present && m.link.Up,
+		Healthy: m.health.OK, Drained: m.aside(), LinkUp: m.link.Present && m.link.Up,
 		Able: m.able(),
-		Call: m.offer.call, Offer: m.offer.id,
+	}
+	if !m.aside() && !m.stopping() { // else it is withdrawn, though who has seen it may still use it
+		p.Call, p.Offer = m.offer.call, m.offer.id
 	}
 	if m.publishedOK && p == m.published {
 		return
@@ -273,5 +283,5 @@ func (m *Machine) publish() {
 // able reports whether this node could take the address over at once.
 func (m *Machine) able() bool {
 	return m.term == nil && m.etcd.Local && m.seen.known && m.addr.state == absent &&
-		m.link.Present && !m.cannotSet() && !m.drained && !m.stopping()
+		m.link.Present && !m.cannotSet() && !m.aside() && !m.stopping()
 }

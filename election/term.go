@@ -110,7 +110,7 @@ func (m *Machine) lose(reason string) {
 // toIdle leaves the holder's roles with a reason; settleRole sorts out the rest.
 func (m *Machine) toIdle(reason string) {
 	switch {
-	case m.drained:
+	case m.aside():
 		m.become(Drained, reason)
 	case !m.etcd.Local:
 		m.become(Waiting, reason)
@@ -122,7 +122,7 @@ func (m *Machine) toIdle(reason string) {
 // driveTerm renews.
 func (m *Machine) driveTerm() {
 	t := m.term
-	if t == nil || (m.leave != nil && m.leave.step >= stepSettle) {
+	if t == nil || (m.restart && !m.unrenewed()) || (m.leave != nil && m.leave.step >= stepSettle) {
 		return
 	}
 	if t.raw == "" {

@@ -22,7 +22,7 @@ const (
 	Candidate             // would take the address over
 	Holder                // has the record
 	Claimant
-	Drained   // does not want the address, by an operator's word
+	Drained   // does not want the address: drained by an operator, or the node goes down
 	Releasing // gives the address away
 )
 
@@ -141,8 +141,8 @@ type (
 		Reason      string
 	}
 
-	// HandOver, SetDrained, Release and Stop are an operator's commands; Token
-	// comes back in Done.
+	// HandOver, SetDrained, Release and Shutdown are commands; Token comes back
+	// in Done.
 	HandOver struct {
 		Token uint64
 		To    string // "": the best candidate
@@ -155,7 +155,17 @@ type (
 		Token uint64
 		Force bool // also when another node's record or an implausible one is there
 	}
-	Stop struct{}
+	// Shutdown says that the node is about to go down, or after all is not. Until
+	// the process ends this node takes no part, as if drained.
+	Shutdown struct {
+		Token uint64
+		On    bool
+	}
+
+	// Stop ends the machine. It gives the address away first, unless Restart says
+	// that another process of this node follows at once: record, saved state and
+	// address are left to it (rule 8).
+	Stop struct{ Restart bool }
 
 	// Retime changes the timing from the next write on.
 	Retime struct{ Timing Timing }
@@ -256,6 +266,7 @@ func (Link) event()            {}
 func (HandOver) event()        {}
 func (SetDrained) event()      {}
 func (Release) event()         {}
+func (Shutdown) event()        {}
 func (Stop) event()            {}
 
 func (Write) action()        {}

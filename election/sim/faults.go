@@ -10,7 +10,7 @@ import (
 func (w *World) allFaults() []func(*node) {
 	return []func(*node){
 		w.crashProcess, w.crashProcess, w.freeze, w.freeze, w.losePower, w.cutNode, w.cutNode, w.cutOneWay, w.killMember,
-		w.loseLeader, w.loseLeader, w.restore, w.silence, w.failHealth, w.handOver, w.handOver, w.drain, w.stop, w.stopAll,
+		w.loseLeader, w.loseLeader, w.restore, w.silence, w.failHealth, w.handOver, w.handOver, w.drain, w.stop, w.stopAll, w.restart, w.restart, w.goDown,
 		w.release, w.forceRelease, w.deletes, w.slow, w.overload, w.loseQuorum, w.failLink, w.loseLink, w.retime, w.scribble,
 		w.deleteRecord, w.refuseSet, w.refuseClear, w.refuseFind, w.failDisk, w.deleteAndLeave, w.lateAndGone, w.lateAndGone,
 	}

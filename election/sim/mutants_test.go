@@ -112,6 +112,13 @@ var mutants = []mutant{
 	{"an offer may be taken up by whoever has one", []edit{
 		{"observe.go", "|| s.rec.Offer != m.offer.id || s.rec.Node != m.cfg.Node {", "|| s.rec.Node != m.cfg.Node || s.rec.Offer == \"\" {"},
 	}},
+	{"a node that leaves forgets that its offer may be used", []edit{
+		{"leave.go", "m.flyingWrites() == 0 && !m.offered())", "m.flyingWrites() == 0)"},
+	}},
+	{"a term that rests on an offer is left to the next process", []edit{
+		{"leave.go", "m.addr.op == opNone && !m.unrenewed()", "m.addr.op == opNone"},
+		{"term.go", "(m.restart && !m.unrenewed())", "m.restart"},
+	}},
 	{"a holder that cannot set keeps the record", []edit{
 		{"leave.go", "case m.cannotSet() &&", "case false && m.cannotSet() &&"},
 	}},

@@ -34,9 +34,11 @@ type node struct {
 	frozen   bool
 	inbox    []election.Event
 	tick     int
+	again    time.Duration // after its exit the next process starts; 0: none does
 	role     election.Role
 	run      *election.SavedState // /run
 	saveGen  int
+	unsaved  *election.Save    // the newest one that is not written yet
 	queue    []election.Action // for the one goroutine that calls the kernel
 	busy     bool
 	pub      *election.Peer
@@ -134,7 +136,7 @@ func (n *node) kill(why string) {
 		return
 	}
 	n.w.sayf("%s: daemon dies (%s)", n.id, why)
-	n.alive, n.frozen = false, false
+	n.alive, n.frozen, n.unsaved = false, false, nil
 	n.m = nil
 	n.gen++
 	gen := n.gen
@@ -143,6 +145,30 @@ func (n *node) kill(why string) {
 			n.w.etcd.present(n.id, nil)
 		}
 	})
+}
+
+// exit is the orderly end of a process. One that another follows leaves its
+// presence to it.
+func (n *node) exit() {
+	if n.again == 0 {
+		n.w.etcd.present(n.id, nil)
+	}
+	if n.unsaved != nil && !n.failSave && n.w.now >= n.slowDisk {
+		n.run = n.unsaved.State // an orderly end writes what waits
+	}
+	n.kill("exit")
+	if n.again != 0 {
+		n.w.after(n.again, n.start)
+		n.again = 0
+	}
+}
+
+// restart is what a supervisor does, with d from one process to the next.
+func (n *node) restart(d time.Duration) {
+	if n.alive {
+		n.again = d
+		n.step(election.Stop{Restart: true})
+	}
 }
 
 func (n *node) thaw() {
@@ -230,8 +256,7 @@ func (n *node) perform(acts []election.Action) {
 		case election.Done:
 			n.w.sayf("%s: command %d: %s%s", n.id, a.Token, a.Message, a.Err)
 		case election.Exit:
-			n.w.etcd.present(n.id, nil)
-			n.kill("exit")
+			n.exit()
 		}
 	}
 }
@@ -265,6 +290,7 @@ func (n *node) publish(gen, pub int) {
 
 func (n *node) save(a election.Save) {
 	n.saveGen++
+	n.unsaved = &a
 	gen, save := n.gen, n.saveGen
 	d := n.w.between(ms/10, 2*ms)
 	if !n.w.settled && n.w.chance(0.01) {
@@ -278,6 +304,9 @@ func (n *node) save(a election.Save) {
 		ok := !n.failSave
 		if (n.saveGen == save || a.Seq != 0) && (ok || n.w.chance(0.5)) {
 			n.run = a.State
+		}
+		if n.saveGen == save {
+			n.unsaved = nil
 		}
 		if a.Seq != 0 {
 			n.deliver(gen, election.Saved{Seq: a.Seq, OK: ok})

@@ -32,6 +32,7 @@ var kinds = []struct {
 	{"restart", 6, runRestart},
 	{"standby trouble", 4, runStandby},
 	{"handover", 6, runHandover},
+	{"handover to a node that leaves", 3, runHandoverMeetsStop},
 	{"requests applied twice", 3, runTwice},
 	{"cannot set", 3, runCannotSet},
 	{"given up", 2, runGivenUp},
@@ -344,9 +345,14 @@ func runRestart(w *World) {
 	if w.chance(0.3) {
 		h.setTiming(otherTiming(w.rng))
 	}
-	w.fault("daemon of %s is killed and started again", h.id)
-	h.kill("SIGKILL")
-	w.after(w.between(50*ms, 1000*ms), h.start)
+	if d := w.between(50*ms, 1000*ms); w.chance(0.5) {
+		w.fault("daemon of %s is restarted", h.id)
+		h.restart(d)
+	} else {
+		w.fault("daemon of %s is killed and started again", h.id)
+		h.kill("SIGKILL")
+		w.after(d, h.start)
+	}
 	w.stats.Adoptions++
 	w.keeps(8*sec, "a restart of its daemon")
 }
@@ -449,7 +455,7 @@ func runHandover(w *World) {
 	if h == nil {
 		return
 	}
-	how := w.rng.IntN(4)
+	how := w.rng.IntN(5)
 	switch how {
 	case 0:
 		w.fault("handover from %s by command", h.id)
@@ -465,6 +471,9 @@ func runHandover(w *World) {
 		w.fault("API server of %s fails", h.id)
 		h.healthy = false
 		h.step(election.Health{Reason: "no answer in 1 s"})
+	case 4:
+		w.fault("%s shuts down", h.id)
+		h.step(election.Shutdown{Token: 1, On: true})
 	}
 	start := w.now
 	for w.now < start+sec {
@@ -478,6 +487,49 @@ func runHandover(w *World) {
 		}
 	}
 	w.violate("P2: nobody took over within 1 s of a planned handover")
+}
+
+// A successor may be told to leave when it has just been chosen: the record must
+// not name a process that is gone, or everybody waits it out.
+func runHandoverMeetsStop(w *World) {
+	w.settled = true
+	h := w.awaitHolder(12 * sec)
+	if h == nil {
+		return
+	}
+	w.fault("handover from %s by command", h.id)
+	h.step(election.HandOver{Token: 1})
+	next := w.nodes[0] // equals rank by name
+	if next == h {
+		next = w.nodes[1]
+	}
+	w.after(w.between(0, 25*ms), func() {
+		switch w.rng.IntN(4) {
+		case 0:
+			w.fault("daemon of %s is stopped", next.id)
+			next.step(election.Stop{})
+		case 1:
+			w.fault("daemon of %s is restarted", next.id)
+			next.restart(w.between(50*ms, 500*ms))
+		case 2:
+			w.fault("%s is drained", next.id)
+			next.drained = true
+			next.step(election.SetDrained{Token: 2, On: true})
+		case 3:
+			w.fault("%s shuts down", next.id)
+			next.step(election.Shutdown{Token: 2, On: true})
+		}
+	})
+	spans := len(w.held)
+	w.run(w.now + 6*sec)
+	for i := spans; i < len(w.held); i++ {
+		if gap := w.held[i].from - w.held[i-1].to; gap > 1500*ms {
+			w.violate("P2: nobody held the address for %v", gap)
+		}
+	}
+	if len(w.holders()) != 1 {
+		w.violate("P2: nobody holds the address after a handover")
+	}
 }
 
 // gap is how long nobody had the address before the present holder.

@@ -53,6 +53,19 @@ var stories = []struct {
 		w.after(500*ms, w.nodes[0].start)
 		w.run(12 * sec)
 	}},
+	{"plannedrestart", func(w *World) {
+		w.run(8 * sec)
+		w.fault("the daemon of n1 is restarted, the next one runs after 0.5 s")
+		w.nodes[0].restart(500 * ms)
+		w.run(12 * sec)
+	}},
+	{"shutdown", func(w *World) {
+		w.run(8 * sec)
+		w.fault("n1 shuts down")
+		w.nodes[0].step(election.Shutdown{Token: 1, On: true})
+		w.after(sec, func() { w.nodes[0].step(election.Stop{}) })
+		w.run(10 * sec)
+	}},
 	{"killed", func(w *World) {
 		w.run(8 * sec)
 		w.fault("the daemon of n1 is killed and stays dead")

@@ -26,6 +26,31 @@ func (w *World) stopAll(*node) {
 	}
 }
 
+// restart is a supervisor's, in time or not.
+func (w *World) restart(n *node) {
+	d := w.between(50*ms, 5*sec)
+	w.fault("%s: daemon restarted, %v later the next one runs", n.id, d)
+	if w.chance(0.3) {
+		n.setTiming(otherTiming(w.rng))
+		w.mixed = true
+	}
+	n.restart(d)
+}
+
+// goDown tells a daemon that its node shuts down, and often the node does.
+func (w *World) goDown(n *node) {
+	w.fault("%s: the node shuts down", n.id)
+	n.step(election.Shutdown{Token: 12, On: true})
+	d := w.between(0, 3*sec)
+	if w.chance(0.3) {
+		w.after(d, func() { n.step(election.Shutdown{Token: 13}) })
+		return
+	}
+	w.after(d, func() { n.step(election.Stop{}) })
+	w.after(d+w.between(10*ms, 2*sec), n.powerOff)
+	w.after(d+w.between(3*sec, 8*sec), n.powerOn)
+}
+
 func (w *World) forceRelease(n *node) {
 	w.fault("%s: release by force", n.id)
 	n.step(election.Release{Token: 10, Force: true})
