@@ -96,9 +96,10 @@ func (f *faces) handler() http.Handler {
 	mux.HandleFunc("POST "+status.PathHandover, f.root(f.handover))
 	mux.HandleFunc("POST "+status.PathDrain, f.root(f.drainOn))
 	mux.HandleFunc("POST "+status.PathUndrain, f.root(f.drainOff))
+	mux.HandleFunc("POST "+status.PathShutdown, f.root(f.shutdown))
 	mux.HandleFunc("POST "+status.PathRelease, f.root(f.release))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		for _, p := range []string{status.PathStatus, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathRelease} {
+		for _, p := range []string{status.PathStatus, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathShutdown, status.PathRelease} {
 			if r.URL.Path == p {
 				status.WriteFailure(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s", p, r.Method), "")
 				return
@@ -230,6 +231,11 @@ func (f *faces) handover(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.carryOut(w, r, command{make: func(t uint64) election.Event { return election.HandOver{Token: t, To: req.To} }})
+}
+
+// shutdown is for a node without logind; nothing of it is kept.
+func (f *faces) shutdown(w http.ResponseWriter, r *http.Request) {
+	f.carryOut(w, r, command{make: func(t uint64) election.Event { return election.Shutdown{Token: t, On: true} }})
 }
 
 func (f *faces) release(w http.ResponseWriter, r *http.Request) {

@@ -41,7 +41,7 @@ func Run(ctx context.Context, o Options) error {
 	// A log that nobody reads any more must not end us: Go dies of a broken pipe
 	// on stderr even where systemd has the signal ignored.
 	signal.Ignore(unix.SIGPIPE)
-	d := &daemon{Options: o, clock: SystemClock(), notifier: newNotifier()}
+	d := &daemon{Options: o, clock: SystemClock(), notifier: newNotifier(), restarting: askSystemd, logind: dialLogind}
 	d.faces = newFaces(o.StateDir, d.clock, o.Log)
 	d.waiting("the daemon has just started", nil)
 
@@ -91,6 +91,9 @@ type daemon struct {
 	clock    Clock
 	notifier *notifier
 	faces    *faces
+
+	restarting func(context.Context) (bool, error) // systemd is about to start this service again
+	logind     func() (logind, error)
 }
 
 // work waits until there is something to do, and does it until ctx ends.
@@ -144,6 +147,9 @@ func (d *daemon) elect(ctx, life context.Context, cfg *configs.Config, self conf
 		l.warnings[fmt.Sprintf("timers %d", i)] = fmt.Sprint(w)
 	}
 	err = d.runLoop(ctx, life, l, store, address)
+	if l.followed.Load() {
+		return err // the next process takes the presence over
+	}
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if lerr := store.Leave(leave); lerr != nil {
@@ -219,11 +225,19 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 		return h.run(ctx)
 	})
 	task("following etcd's timers", l.followTimers)
+	task("delaying shutdowns", func(ctx context.Context) error {
+		return d.delayShutdown(ctx, func(on bool) <-chan election.Done {
+			return send(l.box, command{make: func(t uint64) election.Event { return election.Shutdown{Token: t, On: on} }})
+		})
+	})
 	g.Go(func() error {
 		defer end()
 		return l.run(inner, first)
 	})
-	stop := context.AfterFunc(ctx, func() { put(election.Stop{}) })
+	stop := context.AfterFunc(ctx, func() {
+		l.followed.Store(d.followed(l.cfg, l.self))
+		put(election.Stop{Restart: l.followed.Load()})
+	})
 	defer stop()
 	return await(g, inner)
 }

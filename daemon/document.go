@@ -157,7 +157,7 @@ func (l *loop) selfFacts(v election.View) status.Self {
 }
 
 // planned are the reasons that somebody asked for.
-var planned = []string{"handover by an operator", "released by an operator", " is drained", " stops"}
+var planned = []string{"handover by an operator", "released by an operator", " is drained", " stops", " shuts down"}
 
 func lastMove(r election.Record) *status.LastMove {
 	m := r.Move

@@ -80,7 +80,8 @@ type loop struct {
 	waiters   []*query
 	fed       time.Duration
 	watchdog  time.Duration
-	stop      func() // called once when the machine exits
+	stop      func()      // called once when the machine exits
+	followed  atomic.Bool // any goroutine: another process of this node follows at once
 }
 
 // Messages of the loop's own, beside the election's events.

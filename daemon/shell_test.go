@@ -46,6 +46,7 @@ type shell struct {
 	kernel *kernel
 	sent   *messages // to systemd
 	logged *lines
+	*fakeSystemd
 
 	stop  func() // as SIGTERM does
 	crash func() // as SIGKILL does, as far as a process can
@@ -74,19 +75,23 @@ func (b *bench) shell(name string) *shell {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		b.t.Fatal(err)
 	}
-	cfg, err := configs.Decode("havip.toml", fmt.Appendf(nil, testConfig, dir))
+	text := fmt.Appendf(nil, testConfig, dir)
+	cfg, err := configs.Decode("havip.toml", text)
 	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "havip.toml"), text, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
 	timing, _, err := cfg.Timing(configs.EtcdTimers{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	s := &shell{bench: b, name: name, lock: b.client(name), sent: &messages{}, logged: &lines{}, done: make(chan error, 1)}
+	s := &shell{bench: b, name: name, lock: b.client(name), sent: &messages{}, logged: &lines{}, fakeSystemd: &fakeSystemd{}, done: make(chan error, 1)}
 	s.kernel = &kernel{b: b, note: func(what string) { b.note(name, what) }}
 	s.addr = s.kernel.address()
-	s.d = &daemon{clock: b.clock(), notifier: newNotifier(), Options: Options{
-		Config: "havip.toml", RunDir: dir, StateDir: filepath.Join(dir, "state"), Version: "1.2.3",
+	s.d = &daemon{clock: b.clock(), notifier: newNotifier(), restarting: s.restarting, logind: s.dial, Options: Options{
+		Config: filepath.Join(dir, "havip.toml"), RunDir: dir, StateDir: filepath.Join(dir, "state"), Version: "1.2.3",
 		Log: slog.New(slog.NewTextHandler(s.logged, nil)), Dropped: func() int64 { return 0 },
 	}}
 	s.d.notifier.send = s.sent.add
@@ -113,7 +118,7 @@ func (s *shell) start() *shell {
 	go func() { _ = s.d.notifier.run(life) }()
 	go func() {
 		err := s.d.runLoop(ctx, life, s.l, s.lock, s.addr)
-		if life.Err() == nil {
+		if life.Err() == nil && !s.l.followed.Load() {
 			_ = s.lock.Leave(context.Background())
 		}
 		crash()

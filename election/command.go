@@ -46,11 +46,12 @@ func (m *Machine) noSuccessor(to string) string {
 }
 
 func (m *Machine) commandDrain(e SetDrained) {
-	if m.drained == e.On {
+	if m.drained == e.On && (e.On || !m.down) {
 		m.emit(Done{Token: e.Token, Message: map[bool]string{true: "drained already", false: "not drained"}[e.On]})
 		return
 	}
 	m.drained, m.leaveAfter = e.On, 0
+	m.down = m.down && e.On // undrain ends both
 	done := Done{Token: e.Token, Changed: true, Message: m.cfg.Node + " may hold the address again"}
 	if e.On {
 		done.Message = m.cfg.Node + " will not take the address"

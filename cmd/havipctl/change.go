@@ -61,14 +61,27 @@ func (c *cli) completeMaster(cmd *cobra.Command, _ []string, _ string) ([]string
 }
 
 func (c *cli) drainCommand() *cobra.Command {
-	return c.changing("drain", "Keep the VIP away from this node until undrain",
-		"drain gives the VIP away if this node holds it, and keeps the node from taking it again until undrain: for maintenance.",
-		func(ctx context.Context, client *status.Client) (*status.Change, error) { return client.Drain(ctx) })
+	shutdown := false
+	cmd := c.changing("drain", "Keep the VIP away from this node until undrain",
+		`drain gives the VIP away if this node holds it, and keeps the node from taking it
+again until undrain, also after a reboot: for maintenance.
+
+With --shutdown it lasts only until havipd starts again, and the command returns
+when another master has the VIP. havip-shutdown.service uses it on nodes that go
+down without logind.`,
+		func(ctx context.Context, client *status.Client) (*status.Change, error) {
+			if shutdown {
+				return client.Shutdown(ctx)
+			}
+			return client.Drain(ctx)
+		})
+	cmd.Flags().BoolVar(&shutdown, "shutdown", false, "only until havipd starts again")
+	return cmd
 }
 
 func (c *cli) undrainCommand() *cobra.Command {
 	return c.changing("undrain", "Let this node hold the VIP again",
-		"undrain ends drain.",
+		"undrain ends drain, and drain --shutdown.",
 		func(ctx context.Context, client *status.Client) (*status.Change, error) { return client.Undrain(ctx) })
 }
 

@@ -11,6 +11,7 @@ const (
 	PathStatus   = "/v1/status"
 	PathHandover = "/v1/handover" // body: HandoverRequest
 	PathDrain    = "/v1/drain"    // no body
+	PathShutdown = "/v1/shutdown" // no body
 	PathUndrain  = "/v1/undrain"  // no body
 	PathRelease  = "/v1/release"  // body: ReleaseRequest
 )

@@ -137,7 +137,14 @@ func (c *Client) Drain(ctx context.Context) (*Change, error) {
 	return c.change(ctx, PathDrain, struct{}{})
 }
 
-// Undrain ends Drain.
+// Shutdown hands the VIP over and keeps this node from holding it until its
+// daemon starts again: for a node that is about to go down. It returns when the
+// VIP is another master's; a [RefusedError] says that nobody can take it.
+func (c *Client) Shutdown(ctx context.Context) (*Change, error) {
+	return c.change(ctx, PathShutdown, struct{}{})
+}
+
+// Undrain ends Drain, and Shutdown.
 func (c *Client) Undrain(ctx context.Context) (*Change, error) {
 	return c.change(ctx, PathUndrain, struct{}{})
 }

@@ -98,7 +98,7 @@ const (
 	RoleCandidate Role = "candidate" // could take over
 	RoleHolder    Role = "holder"
 	RoleReleasing Role = "releasing" // clearing the address to give it away
-	RoleDrained   Role = "drained"   // kept out by the operator
+	RoleDrained   Role = "drained"   // kept out by the operator, or its node goes down
 )
 
 // Roles that only [Judge] gives.
