@@ -22,10 +22,15 @@ CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/havip
 TOOLS   := $(CACHE)/bin
 # A new version of any tool changes go.sum, and with it the stamp.
 STAMP    = $(TOOLS)/.built-$(shell cksum test/tools/go.mod test/tools/go.sum | cksum | cut -d' ' -f1)
+PSTAMP   = $(TOOLS)/.packaging-$(shell cksum packaging/tools/go.mod packaging/tools/go.sum | cksum | cut -d' ' -f1)
 BUILD   := bin/test
 TALLY   := $(BUILD)/counts
 VERSION ?= $(shell git -c safe.directory='*' describe --tags --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+STRIP   := -s -w
+TAGS    := grpcnotrace
+LDFLAGS := $(STRIP) -X main.version=$(VERSION)
+ARCHS   ?= amd64 arm64
+PACKAGING = VERSION='$(VERSION)' ARCHS='$(ARCHS)' TOOLS='$(TOOLS)' LDFLAGS='$(STRIP)' TAGS='$(TAGS)'
 
 # What the namespace tests and the simulation run by themselves; everything
 # else is a unit test.
@@ -41,7 +46,7 @@ FUZZTIME       ?= 1m
 .PHONY: build
 build: go ## build bin/havipd and bin/havipctl
 	@mkdir -p bin
-	@$(WITH_GO) CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags grpcnotrace -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@$(WITH_GO) CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 	@$(call give_back,bin)
 
 .PHONY: tools
@@ -57,9 +62,37 @@ tools: go packages-build ## build etcd, etcdctl and staticcheck into ~/.cache/ha
 		rm -f $(TOOLS)/.built-*; touch $(STAMP); \
 	fi
 
+.PHONY: deb rpm
+deb rpm: go packages-build packaging-tools ## packages for ARCHS="amd64 arm64" in dist/
+	@$(WITH_GO) $(PACKAGING) packaging/build.sh $@
+	@$(call give_back,dist)
+
+.PHONY: repo
+repo: deb rpm ## apt and rpm repository in dist/repo, indices signed with KEY=…
+	@test/prepare.sh packages apt-ftparchive:apt-utils createrepo_c:createrepo-c $(if $(KEY),gpg:gnupg)
+	@PKG_VERSION="$$($(PACKAGING) packaging/build.sh version)" packaging/repo.sh $(KEY)
+	@$(call give_back,dist)
+
+.PHONY: lint-packages
+lint-packages: deb rpm ## lintian and rpmlint on the packages in dist/
+	@test/prepare.sh packages lintian:lintian rpmlint:rpmlint rpm:rpm
+	@v="$$($(PACKAGING) packaging/build.sh version)"; \
+		lintian --profile debian --fail-on error,warning --allow-root --suppress-tags '' dist/havip_$$v-*.deb; \
+		rpmlint -c packaging/rpm/rpmlint.toml dist/havip-$$v-*.rpm
+
+.PHONY: packaging-tools
+packaging-tools: go
+	@if [ ! -e $(PSTAMP) ]; then \
+		echo "building nfpm and go-md2man into $(TOOLS)"; \
+		mkdir -p $(TOOLS); \
+		$(WITH_GO) cd packaging/tools; \
+		GOBIN=$(TOOLS) CGO_ENABLED=0 go install -trimpath -buildvcs=false tool; \
+		rm -f $(TOOLS)/.packaging-*; touch $(PSTAMP); \
+	fi
+
 .PHONY: clean
 clean: ## remove what was built here (not the tools in ~/.cache)
-	@rm -rf bin
+	@rm -rf bin dist
 
 ##@ See it work
 

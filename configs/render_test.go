@@ -18,9 +18,10 @@ var update = flag.Bool("update", false, "write the golden files and docs/config.
 // file is there so that nobody changes its bytes without noticing.
 func TestGolden(t *testing.T) {
 	for path, got := range map[string][]byte{
-		"testdata/minimal.toml":   Minimal(),
-		"testdata/reference.toml": Reference(),
-		"../docs/config.md":       Markdown(),
+		"testdata/minimal.toml":            Minimal(),
+		"testdata/reference.toml":          Reference(),
+		"../docs/config.md":                Markdown(),
+		"../packaging/man/havip.toml.5.md": manPage(),
 	} {
 		if *update {
 			if err := os.WriteFile(path, got, 0o644); err != nil {

@@ -23,16 +23,27 @@ var version = "dev"
 
 func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
 
-func run(args []string, stderr *os.File) int {
+// settings are what the command line says.
+type settings struct {
+	daemon.Options
+	verbose, show bool
+}
+
+func newFlags(s *settings, out io.Writer) *flag.FlagSet {
 	fs := flag.NewFlagSet("havipd", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	o := daemon.Options{Version: version}
-	fs.StringVar(&o.Config, "config", "/etc/havip/havip.toml", "the config `file`")
-	fs.StringVar(&o.RunDir, "run-dir", "/run/havip", "`directory` for what the next process of this boot needs")
-	fs.StringVar(&o.StateDir, "state-dir", "/var/lib/havip", "`directory` for what survives a reboot")
-	fs.StringVar(&o.Socket, "socket", status.SocketPath, "control socket `path`")
-	verbose := fs.Bool("debug", false, "log what is no transition too")
-	show := fs.Bool("version", false, "print the version and exit")
+	fs.SetOutput(out)
+	fs.StringVar(&s.Config, "config", "/etc/havip/havip.toml", "the config `file`")
+	fs.StringVar(&s.RunDir, "run-dir", "/run/havip", "`directory` for what the next process of this boot needs")
+	fs.StringVar(&s.StateDir, "state-dir", "/var/lib/havip", "`directory` for what survives a reboot")
+	fs.StringVar(&s.Socket, "socket", status.SocketPath, "control socket `path`")
+	fs.BoolVar(&s.verbose, "debug", false, "log what is no transition too")
+	fs.BoolVar(&s.show, "version", false, "print the version and exit")
+	return fs
+}
+
+func run(args []string, stderr *os.File) int {
+	s := settings{Options: daemon.Options{Version: version}}
+	fs := newFlags(&s, stderr)
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {
@@ -42,7 +53,7 @@ func run(args []string, stderr *os.File) int {
 		fmt.Fprintf(stderr, "error: havipd takes no arguments, got %q\n", fs.Args())
 		return 2
 	}
-	if *show {
+	if s.show {
 		fmt.Println(version)
 		return 0
 	}
@@ -50,7 +61,8 @@ func run(args []string, stderr *os.File) int {
 	debug.SetGCPercent(50)
 	buffer := daemon.NewLogBuffer(stderr)
 	defer buffer.Close(time.Second)
-	o.Log, o.Dropped = logger(buffer, *verbose), buffer.Dropped
+	o := s.Options
+	o.Log, o.Dropped = logger(buffer, s.verbose), buffer.Dropped
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if err := daemon.Run(ctx, o); err != nil {

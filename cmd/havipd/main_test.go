@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"flag"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -223,5 +225,31 @@ func TestLogger(t *testing.T) {
 		if b.Len() != 0 {
 			t.Errorf("debug without -debug: %s", b.String())
 		}
+	}
+}
+
+// The man page names every option with its default, and none that is not there.
+func TestManPage(t *testing.T) {
+	page, err := os.ReadFile("../../packaging/man/havipd.8.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "\n# OPTIONS\n")
+	section, _, ok := strings.Cut(rest, "\n# ")
+	if !ok {
+		t.Fatal("no section OPTIONS")
+	}
+	n := 0
+	newFlags(&settings{}, io.Discard).VisitAll(func(f *flag.Flag) {
+		n++
+		if !strings.Contains(section, "\n**-"+f.Name+"**") {
+			t.Errorf("-%s is not in the man page", f.Name)
+		}
+		if f.DefValue != "false" && !strings.Contains(section, "(default: "+f.DefValue+")") {
+			t.Errorf("-%s: the man page does not say that its default is %s", f.Name, f.DefValue)
+		}
+	})
+	if got := strings.Count(section, "\n**-"); got != n {
+		t.Errorf("the man page has %d options, havipd %d", got, n)
 	}
 }
