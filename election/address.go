@@ -194,7 +194,7 @@ func (m *Machine) driveAddress() {
 	if a.op != opNone || !m.term.confirmed || !m.link.Present || a.state == unsure || !m.reached(a.retryAt) {
 		return
 	}
-	if m.restart {
+	if m.restart && a.state == present {
 		m.freshen()
 		return
 	}
@@ -205,7 +205,7 @@ func (m *Machine) driveAddress() {
 // next process has the longest time there is to come up.
 func (m *Machine) freshen() {
 	life := lifetime(m.limit(), m.now.Boot, setSlack)
-	if !m.freshened && m.addr.state == present && m.now.Boot+seconds(life) >= m.addr.from+minGain {
+	if !m.freshened && m.now.Boot+seconds(life) >= m.addr.from+minGain {
 		m.setAddress(m.limit(), setSlack)
 	}
 	m.freshened = true

@@ -303,7 +303,9 @@ func (m *Machine) driveStop() {
 	}
 	if m.restart {
 		// What is under way comes back first: the saved state is then the newest.
-		m.exitOnce(m.addr.op == opNone && !m.unrenewed())
+		// An address without a right is nothing to leave to anybody.
+		left := m.serving() && !m.addr.dirty || m.addr.state == absent
+		m.exitOnce(m.addr.op == opNone && left && !m.unrenewed())
 		return
 	}
 	if m.term != nil && (m.leave == nil || m.leave.step < stepClear) && m.reached(m.stopBy-stopReserve) {

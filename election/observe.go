@@ -52,7 +52,6 @@ func (m *Machine) takeOffer() {
 		return
 	}
 	sent := m.offer.sent
-	m.offer = offer{}
 	if s.rec.Move != nil {
 		move := *s.rec.Move
 		move.AtMS = m.now.Wall

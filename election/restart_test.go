@@ -136,3 +136,78 @@ func TestShutdownTakesNoPart(t *testing.T) {
 		t.Errorf("role %v after the shutdown was called off, want holder", d.m.role)
 	}
 }
+
+// What comes to this node while it restarts is set, and so is what goes
+// missing: the next process needs a while.
+func TestRestartSetsTheAddress(t *testing.T) {
+	t.Run("handed over meanwhile", func(t *testing.T) {
+		d := ready(t, record("n2", 3*sec, 4500*ms).encode())
+		d.send(Called{Call: Call{ID: "call-1", From: "n2", To: "n1"}})
+		rec := record("n1", 3*sec, 4500*ms)
+		rec.Offer = d.m.offer.id
+		d.send(Stop{Restart: true})
+		d.put(rec.encode())
+		d.run(100 * ms)
+		if left := d.until - d.now; !d.exited || left < 1800*ms {
+			t.Errorf("exit: %v, the address lives for %v more", d.exited, left)
+		}
+		if rec, err := DecodeRecord(d.etcd); err != nil || rec.Offer != "" || d.saved == nil || d.saved.ID != rec.ID {
+			t.Errorf("saved %+v, the record is %s (%v)", d.saved, d.etcd, err)
+		}
+	})
+	t.Run("removed by somebody", func(t *testing.T) {
+		d := restarting(t)
+		d.hold = true
+		d.run(d.m.term.sent + 402*ms - d.now) // a renewal is under way, so that the exit waits
+		d.send(Stop{Restart: true})
+		d.run(10 * ms)
+		d.until = 0
+		d.send(AddressLost{})
+		d.run(restartBudget)
+		if left := d.until - d.now; !d.exited || left < sec {
+			t.Errorf("exit: %v, the address lives for %v more", d.exited, left)
+		}
+	})
+}
+
+// An address without a right is not left to the next process.
+func TestRestartClearsALeftover(t *testing.T) {
+	d := restarting(t)
+	d.noClear = true
+	d.put(record("n2", 3*sec, 4500*ms).encode())
+	d.run(300 * ms)
+	for d.m.addr.op != opNone {
+		d.run(ms)
+	}
+	if d.m.role != Candidate || d.until < d.now {
+		t.Fatalf("role %v, the address lives until %v, want a candidate that cannot clear", d.m.role, d.until)
+	}
+	d.send(Stop{Restart: true})
+	d.noClear = false
+	d.run(restartBudget)
+	if d.until != 0 || !d.exited {
+		t.Errorf("exit: %v, the address lives until %v", d.exited, d.until)
+	}
+}
+
+// An offer that nobody used must not keep a holder, which does not renew any
+// more, from exiting until its right runs out.
+func TestRestartAfterAnOfferForNothing(t *testing.T) {
+	d := ready(t, record("n2", 3*sec, 4500*ms).encode())
+	d.send(Called{Call: Call{ID: "call-1", From: "n2", To: "n1"}})
+	if d.m.offer.id == "" {
+		t.Fatal("no offer")
+	}
+	free := record("", 3*sec, 4500*ms)
+	free.ID = "n2-2"
+	d.put(free.encode())
+	d.run(100 * ms)
+	if d.m.role != Holder || d.until == 0 {
+		t.Fatalf("role %v, want a holder", d.m.role)
+	}
+	d.send(Stop{Restart: true})
+	d.run(restartBudget)
+	if !d.exited {
+		t.Errorf("no exit within %v", restartBudget)
+	}
+}

@@ -12,6 +12,7 @@ func (m *Machine) begin(raw string, rec Record, sent Instant, reason string) {
 	m.term = &term{raw: raw, rec: rec}
 	m.betterSince = never
 	m.past, m.saved = "", nil
+	m.offer = offer{} // what would still name it expects a record of before
 	m.confirm(raw, rec, sent)
 	m.become(Holder, reason)
 }

@@ -116,7 +116,7 @@ var mutants = []mutant{
 		{"leave.go", "m.flyingWrites() == 0 && !m.offered())", "m.flyingWrites() == 0)"},
 	}},
 	{"a term that rests on an offer is left to the next process", []edit{
-		{"leave.go", "m.addr.op == opNone && !m.unrenewed()", "m.addr.op == opNone"},
+		{"leave.go", "left && !m.unrenewed()", "left"},
 		{"term.go", "(m.restart && !m.unrenewed())", "m.restart"},
 	}},
 	{"a holder that cannot set keeps the record", []edit{
