@@ -13,7 +13,7 @@ func (m *Machine) commandHandOver(e HandOver) {
 	case m.restart:
 		m.emit(Done{Token: e.Token, Err: m.restarted()})
 	default:
-		l := &leave{reason: "handover by an operator", token: e.Token, only: e.To}
+		l := &leave{reason: "handover by an operator", tokens: []uint64{e.Token}, only: e.To}
 		if len(m.candidatesFor(l)) == 0 {
 			m.emit(Done{Token: e.Token, Err: m.noSuccessor(e.To)})
 			return
@@ -76,16 +76,19 @@ func (m *Machine) resettle() {
 func (m *Machine) commandShutdown(e Shutdown) {
 	was := m.down
 	m.down, m.leaveAfter = e.On, 0
+	if e.On && m.restart { // nobody follows on a node that goes down
+		m.restart, m.stopBy = false, m.now.Boot+stopBudget
+	}
 	switch {
 	case !e.On:
 		m.resettle()
 		m.emit(Done{Token: e.Token, Changed: was, Message: m.cfg.Node + " may hold the address again"})
 	case m.term == nil || m.term.raw == "":
 		m.emit(Done{Token: e.Token, Changed: !was, Message: m.cfg.Node + " does not hold the address and will not take it"})
-	case m.leave != nil:
-		m.emit(Done{Token: e.Token, Changed: !was, Message: "the address is being given away already: " + m.leave.reason})
+	case m.leave != nil: // anybody who can take the address will do now
+		m.leave.tokens, m.leave.only, m.leave.sick = append(m.leave.tokens, e.Token), "", false
 	default:
-		l := &leave{reason: m.cfg.Node + " shuts down", token: e.Token}
+		l := &leave{reason: m.cfg.Node + " shuts down", tokens: []uint64{e.Token}}
 		if len(m.candidatesFor(l)) == 0 {
 			m.emit(Done{Token: e.Token, Err: m.noSuccessor("")})
 			return
@@ -98,7 +101,7 @@ func (m *Machine) commandShutdown(e Shutdown) {
 func (m *Machine) commandStop(e Stop) {
 	switch {
 	case m.stopping():
-	case e.Restart && (m.leave == nil || m.leave.step < stepClear):
+	case e.Restart && !m.down && (m.leave == nil || m.leave.step < stepClear):
 		m.restart = true
 		m.stopBy = m.now.Boot + restartBudget
 		if m.offered() {
@@ -137,7 +140,7 @@ func (m *Machine) commandRelease(e Release) {
 
 func (m *Machine) beginRelease(token uint64) {
 	m.leave = &leave{
-		reason: "released by an operator", token: token, forced: true,
+		reason: "released by an operator", tokens: []uint64{token}, forced: true,
 		asked: map[string]bool{}, gaveID: map[string]bool{},
 	}
 	m.toStep(stepSettle)

@@ -38,10 +38,10 @@ const (
 type leave struct {
 	step   leaveStep
 	reason string
-	token  uint64 // of the command behind it
-	forced bool   // go even without a successor: write a free record
-	sick   bool   // only a healthy successor will do
-	only   string // the one successor the operator wants
+	tokens []uint64 // of the commands that wait for it
+	forced bool     // go even without a successor: write a free record
+	sick   bool     // only a healthy successor will do
+	only   string   // the one successor the operator wants
 
 	to      string
 	call    string
@@ -276,8 +276,8 @@ func (m *Machine) finishLeave() {
 		l.final = "handed over to " + l.to
 	}
 	m.leave = nil
-	if l.token != 0 {
-		m.emit(Done{Token: l.token, Changed: true, Message: l.final})
+	if len(l.tokens) > 0 {
+		m.answer(l, Done{Changed: true, Message: l.final})
 		m.notBefore = m.now.Boot + m.cfg.Timing.Takeover
 	}
 	m.lose(fmt.Sprintf("%s (%s)", l.reason, l.final))
@@ -291,8 +291,13 @@ func (m *Machine) abortLeave(why string) {
 	}
 	m.leave = nil
 	m.leaveAfter = m.now.Boot + leaveBackoff
-	if l.token != 0 {
-		m.emit(Done{Token: l.token, Err: why})
+	m.answer(l, Done{Err: why})
+}
+
+// answer tells everybody who waits for a leave what became of it.
+func (m *Machine) answer(l *leave, d Done) {
+	for _, d.Token = range l.tokens {
+		m.emit(d)
 	}
 }
 

@@ -180,3 +180,20 @@ func TestHolderThatCannotSet(t *testing.T) {
 		t.Errorf("%d set calls in 1.5 s", n)
 	}
 }
+
+// Who waits for the node to go down waits for a leave that is under way too,
+// and any successor will do then.
+func TestShutdownWhileLeaving(t *testing.T) {
+	d := holding(t)
+	d.peer(fit("n2"))
+	d.peer(fit("n3"))
+	d.send(HandOver{Token: 1, To: "n3"})
+	d.send(Shutdown{Token: 2, On: true})
+	d.run(askTimeout)
+	d.offer()
+	d.run(100 * ms)
+	want := []string{"ask n3", "ask n2", "holder -> releasing", "clear", "save given away", "write for n2", "done: handed over to n2", "done: handed over to n2", "erase", "releasing -> drained"}
+	if diff := cmp.Diff(want, steps(d.take())); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}

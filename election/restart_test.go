@@ -211,3 +211,28 @@ func TestRestartAfterAnOfferForNothing(t *testing.T) {
 		t.Errorf("no exit within %v", restartBudget)
 	}
 }
+
+// A node that goes down restarts nothing, whichever word comes first.
+func TestRestartOfANodeThatGoesDown(t *testing.T) {
+	want := []string{"ask n2", "holder -> releasing", "clear", "save given away", "write for n2", "done: handed over to n2", "erase", "releasing -> drained", "exit"}
+	for name, events := range map[string][]Event{
+		"shutdown first": {Shutdown{Token: 1, On: true}, Stop{Restart: true}},
+		"restart first":  {Stop{Restart: true}, Shutdown{Token: 1, On: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := restarting(t)
+			d.rtt = 100 * ms
+			d.run(d.m.term.sent + 402*ms - d.now) // a renewal is under way, so that the exit waits
+			for _, ev := range events {
+				d.send(ev)
+			}
+			if d.asked() {
+				d.offer()
+			}
+			d.run(sec)
+			if diff := cmp.Diff(want, steps(d.take())); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}

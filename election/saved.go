@@ -55,8 +55,6 @@ func (m *Machine) stateSaved(e Saved) {
 	// nothing is sent: record and kernel lifetime run out together.
 	l := m.leave
 	m.leave, m.leaveAfter = nil, m.now.Boot+leaveBackoff
-	if l.token != 0 {
-		m.emit(Done{Token: l.token, Err: "the state could not be saved; the record runs out by itself"})
-	}
+	m.answer(l, Done{Err: "the state could not be saved; the record runs out by itself"})
 	m.lose("gave up: the state could not be saved before giving the address away")
 }
