@@ -160,7 +160,7 @@ func (d *daemon) elect(ctx, life context.Context, cfg *configs.Config, self conf
 
 func (d *daemon) newLoop(cfg *configs.Config, self configs.Master, timing election.Timing, lock Lock, a Address) *loop {
 	l := &loop{
-		clock: d.clock, log: d.Log, box: newMailbox(), lock: lock, notifier: d.notifier,
+		clock: d.clock, log: d.Log, box: newMailbox(), lock: lock, address: a, notifier: d.notifier,
 		announce: make(chan struct{}, 1), dropped: d.Dropped,
 		cfg: cfg, self: self, version: d.Version, path: d.Config, process: incarnation(), timing: timing,
 		conflicts: map[string]claimed{}, warnings: map[string]string{}, waiting: map[uint64]func(election.Done){},

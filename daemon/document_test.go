@@ -74,7 +74,7 @@ func TestDocumentWhileEtcdIsSilent(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		b.shell("n1").start()
 		n2 := b.shell("n2").start()
-		b.until(takeover + 3*renewal + 100*time.Millisecond)
+		b.until(first + 3*renewal + 100*time.Millisecond)
 		b.silence("n2", etcd.Status{State: etcd.Unreachable, Reason: "connection refused", Members: ready(false).Members})
 		b.pass(2 * time.Second)
 		d := n2.document()

@@ -237,6 +237,7 @@ type fakeAddress struct {
 	clear    func(context.Context) error
 	found    func() ([]vip.Found, error)
 	link     func() (vip.Link, error)
+	answers  func() (net.HardwareAddr, bool) // who answers a probe
 	watch    func(context.Context, func(vip.Event)) error
 	announce func(ctx context.Context, trigger <-chan struct{}, owned func() bool) error
 }
@@ -247,6 +248,18 @@ func (f *fakeAddress) Set(lifetime int, latest time.Duration) (time.Duration, er
 func (f *fakeAddress) Clear(ctx context.Context) error { return f.clear(ctx) }
 func (f *fakeAddress) Found() ([]vip.Found, error)     { return f.found() }
 func (f *fakeAddress) Link() (vip.Link, error)         { return f.link() }
+func (f *fakeAddress) Probe(ctx context.Context, n int, wait time.Duration) (net.HardwareAddr, bool, error) {
+	select {
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	case <-time.After(time.Duration(n) * wait):
+	}
+	mac, answered := f.answers()
+	return mac, answered, nil
+}
+func (f *fakeAddress) Used(ctx context.Context, n int, wait time.Duration) (net.HardwareAddr, bool, error) {
+	return f.Probe(ctx, n, wait)
+}
 func (f *fakeAddress) Watch(ctx context.Context, sink func(vip.Event)) error {
 	return f.watch(ctx, sink)
 }
@@ -272,6 +285,7 @@ type kernel struct {
 
 func (k *kernel) address() *fakeAddress {
 	a := &fakeAddress{link: func() (vip.Link, error) { return eth0, nil }}
+	a.answers = func() (net.HardwareAddr, bool) { return nil, false }
 	a.set = func(lifetime int, latest time.Duration) (time.Duration, error) {
 		now := k.b.clock().Boot()
 		if now > latest {

@@ -136,7 +136,7 @@ func TestStopWhileACallHangs(t *testing.T) {
 			return set(lifetime, latest)
 		}
 		n1.start()
-		b.until(takeover)
+		b.until(first)
 		hangs.Store(true)
 		b.pass(time.Second)
 		begin := b.now()
@@ -236,7 +236,7 @@ func TestCrashTakeover(t *testing.T) {
 		n2 := b.shell("n2").start()
 		n1 := b.shell("n1").start()
 		b.pass(6 * time.Second)
-		last := takeover + 3*renewal
+		last := first + 2*renewal
 		n1.crash()
 		<-n1.done
 		b.until(last + takeover + 50*time.Millisecond + 10*time.Millisecond)

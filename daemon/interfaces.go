@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"havip/election/etcd"
@@ -36,6 +37,11 @@ type Address interface {
 	Found() ([]vip.Found, error)
 	// Link finds the link that the address belongs on.
 	Link() (vip.Link, error)
+	// Probe asks the link n times, wait apart, whether somebody uses the address
+	// or probes for it too.
+	Probe(ctx context.Context, n int, wait time.Duration) (mac net.HardwareAddr, answered bool, err error)
+	// Used is Probe without counting others' probes.
+	Used(ctx context.Context, n int, wait time.Duration) (mac net.HardwareAddr, answered bool, err error)
 	// Watch delivers what happens to the address and its link.
 	Watch(ctx context.Context, sink func(vip.Event)) error
 	// RunAnnouncer tells the neighbours after every trigger while owned is true.

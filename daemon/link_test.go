@@ -20,7 +20,7 @@ func TestForeignClaimIsCountedAndAnsweredSeldom(t *testing.T) {
 		claim := vip.Conflict{Addr: testVIP, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}}
 		b.until(time.Second)
 		n1.kernel.happen(claim) // while another node may hold it: none of our business
-		b.until(takeover + time.Second)
+		b.until(first + time.Second)
 		before := len(b.times("n1", "announce"))
 		for range 25 {
 			n1.kernel.happen(claim)
@@ -42,7 +42,7 @@ func TestForeignClaimIsCountedAndAnsweredSeldom(t *testing.T) {
 func TestClaimsFromManyMACsAreBounded(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		n1 := b.shell("n1").start()
-		b.until(takeover)
+		b.until(first)
 		for i := range 1000 {
 			n1.kernel.happen(vip.Conflict{Addr: testVIP, MAC: net.HardwareAddr{2, 0, 0, 0, byte(i >> 8), byte(i)}})
 			b.pass(125 * time.Millisecond) // as many as the watch lets through
@@ -121,7 +121,7 @@ func TestWarningsThatCannotBeToldAreNoMissingLink(t *testing.T) {
 		n1 := b.shell("n1")
 		n1.addr.link = func() (vip.Link, error) { return eth0, errors.New("list addresses: interrupted") }
 		n1.start()
-		b.until(takeover + setTakes)
+		b.until(first + setTakes)
 		if d := n1.document(); !n1.kernel.has() || d.Address.LinkReason != "" || len(d.Address.Warnings) != 1 {
 			t.Errorf("the address is there: %v; %+v", n1.kernel.has(), d.Address)
 		}

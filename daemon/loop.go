@@ -45,6 +45,7 @@ type loop struct {
 
 	lock     Lock
 	caller   *caller
+	address  Address
 	keeper   *keeper
 	notifier *notifier
 	announce chan struct{}

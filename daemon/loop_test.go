@@ -20,20 +20,24 @@ const (
 	hold     = 3000 * time.Millisecond
 	takeover = 4500 * time.Millisecond
 	renewal  = 400 * time.Millisecond
+
+	// first is when the first holder there is has the address: nobody has left a
+	// record, and nobody on the link answers for the address.
+	first = takeover + looks*lookPause
 )
 
 func TestLoneNodeTakesTheAddressAfterTakeover(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		n1 := b.shell("n1").start()
-		b.until(takeover - time.Millisecond)
+		b.until(first - time.Millisecond)
 		if b.current() != "" || n1.kernel.has() {
-			t.Fatalf("before takeover the record is %q, the address there: %v", b.current(), n1.kernel.has())
+			t.Fatalf("before its time the record is %q, the address there: %v", b.current(), n1.kernel.has())
 		}
-		b.until(takeover + setTakes)
+		b.until(first + setTakes)
 		if !n1.kernel.has() || b.holder() != "n1" {
-			t.Fatalf("at takeover the holder is %s, the address there: %v", b.holder(), n1.kernel.has())
+			t.Fatalf("in its time the holder is %s, the address there: %v", b.holder(), n1.kernel.has())
 		}
-		if got, want := n1.times("n1", "announce"), []time.Duration{takeover + setTakes}; !cmp.Equal(got, want) {
+		if got, want := n1.times("n1", "announce"), []time.Duration{first + setTakes}; !cmp.Equal(got, want) {
 			t.Errorf("announced at %v, want %v", got, want)
 		}
 	})
@@ -49,8 +53,8 @@ func TestRenewalEvery400Milliseconds(t *testing.T) {
 			return write(ctx, expect, value, elsewhere)
 		}
 		n1.start()
-		b.until(takeover + 3*renewal)
-		want := []time.Duration{takeover, takeover + renewal, takeover + 2*renewal, takeover + 3*renewal}
+		b.until(first + 3*renewal)
+		want := []time.Duration{first, first + renewal, first + 2*renewal, first + 3*renewal}
 		if diff := cmp.Diff(want, at); diff != "" {
 			t.Errorf("writes (-want +got):\n%s", diff)
 		}
@@ -68,7 +72,7 @@ func TestSilentEtcdClearsAtSendPlusHold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, b *bench) {
 				n1 := b.shell("n1").start()
-				sent := takeover + renewal
+				sent := first + renewal
 				b.until(sent + 100*time.Millisecond)
 				b.silence("n1", events...)
 				b.until(sent + hold - time.Millisecond)
@@ -92,7 +96,7 @@ func TestSilentEtcdClearsAtSendPlusHold(t *testing.T) {
 func TestGoroutinesDoNotPileUpWhileEtcdHangs(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		b.shell("n1").start()
-		b.until(takeover + renewal)
+		b.until(first + renewal)
 		b.silence("n1")
 		b.pass(time.Hour)
 		// Renewals every 0.2 s that last hold are 15.
@@ -118,7 +122,7 @@ func TestSetThatNeverReturns(t *testing.T) {
 			return set(lifetime, latest)
 		}
 		n1.start()
-		b.until(takeover)
+		b.until(first)
 		hangs.Store(true)
 		b.pass(5 * time.Second)
 		// Rule 5: no write while a set call is pending, so the right runs out.
@@ -151,7 +155,7 @@ func TestStatusAnswersWhileTheKernelHangs(t *testing.T) {
 			return nil, nil
 		}
 		n1.start()
-		b.until(takeover)
+		b.until(first)
 		for range 3 {
 			begin := b.now()
 			d := n1.document()
@@ -206,11 +210,11 @@ func TestClearFailsAndIsRetried(t *testing.T) {
 func TestSuspendClearsOnTheFirstWake(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		b.shell("n1").start()
-		b.until(takeover + 100*time.Millisecond)
+		b.until(first + 100*time.Millisecond)
 		b.silence("n1")
 		b.suspend(time.Hour)
 		b.pass(pulse)
-		if got := b.times("n1", "clear"); len(got) < 1 || got[0] > time.Hour+takeover+100*time.Millisecond+pulse {
+		if got := b.times("n1", "clear"); len(got) < 1 || got[0] > time.Hour+first+100*time.Millisecond+pulse {
 			t.Errorf("cleared at %v", got)
 		}
 	})
@@ -219,7 +223,7 @@ func TestSuspendClearsOnTheFirstWake(t *testing.T) {
 func TestDeletedAddressIsSetAgainAndCounted(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		n1 := b.shell("n1").start()
-		b.until(takeover + 100*time.Millisecond)
+		b.until(first + 100*time.Millisecond)
 		n1.kernel.drop()
 		b.pass(setTakes)
 		if d := n1.document(); !n1.kernel.has() || d.Address.Reasserts != 1 {
@@ -240,9 +244,9 @@ func TestDeletedAddressIsSetAgainAndCounted(t *testing.T) {
 func TestExpiryIsNoDeletionByOthers(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		n1 := b.shell("n1").start()
-		b.until(takeover + 100*time.Millisecond)
+		b.until(first + 100*time.Millisecond)
 		b.silence("n1")
-		b.until(takeover + hold - 50*time.Millisecond)
+		b.until(first + hold - 50*time.Millisecond)
 		if left := n1.kernel.left(); left <= 0 || left > expiryUnsure {
 			t.Fatalf("the address lives for %v: nothing is tested", left)
 		}
@@ -257,7 +261,7 @@ func TestExpiryIsNoDeletionByOthers(t *testing.T) {
 func TestFloodOfEventsDoesNotStopTheLoop(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		n1 := b.shell("n1").start()
-		b.until(takeover)
+		b.until(first)
 		for i := range 20000 {
 			n1.l.box.put(etcd.Nodes{Values: map[string]string{"n2": strings.Repeat("x", i%50)}})
 			n1.l.box.put(ready(true))

@@ -300,7 +300,7 @@ func TestCommandsOfTheLoop(t *testing.T) {
 			t.Errorf("handover to n9: %d %s", code, body)
 		}
 		code, body := n1.ask("GET", "/v1/status?wait=held&timeout=1m", "")
-		if at := b.now(); code != 200 || at != takeover {
+		if at := b.now(); code != 200 || at != first {
 			t.Errorf("answered at %v: %d %s", at, code, body)
 		}
 		if code, body := n1.ask("POST", "/v1/release", ""); code != 200 || !strings.Contains(string(body), "released") {

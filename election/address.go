@@ -81,6 +81,7 @@ func (m *Machine) addressEvent(ev Event) {
 		if e.Present {
 			a.state, a.from, a.until = maybe, 0, e.Until
 		}
+		m.foundForClaim(e)
 	case AddressSet:
 		if a.op == opSet && a.seq == e.Seq {
 			a.op = opNone
@@ -131,6 +132,7 @@ func (m *Machine) setDone(e AddressSet) {
 	m.warned = ""
 	a.failing = 0
 	a.from, a.until = e.Before+life-earlyExpiry, e.After+life
+	m.claim.sure = max(m.claim.sure, a.from)
 	came := a.state != present
 	a.state = present
 	if a.lost {
@@ -191,11 +193,15 @@ func (m *Machine) driveAddress() {
 		}
 		return
 	}
-	if a.op != opNone || !m.term.confirmed || !m.link.Present || a.state == unsure || !m.reached(a.retryAt) {
+	if a.op != opNone || (m.term != nil && !m.term.confirmed) || !m.link.Present || a.state == unsure || !m.reached(a.retryAt) {
 		return
 	}
 	if m.restart && a.state == present {
 		m.freshen()
+		return
+	}
+	if m.term == nil {
+		m.refreshClaim()
 		return
 	}
 	m.refresh()

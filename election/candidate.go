@@ -27,6 +27,9 @@ func (m *Machine) driveCandidate() {
 	if proof && !m.agreed(due) {
 		return
 	}
+	if m.seen.raw == "" && !m.claimed() && !m.nobodyAnswers() {
+		return
+	}
 	m.campaign()
 }
 
@@ -40,7 +43,7 @@ func (m *Machine) mayCampaign() bool {
 		m.warnOnce(m.seen.bad.Error() + "; havipctl release replaces it")
 		return false
 	}
-	return m.addr.state == absent && m.addr.op == opNone
+	return (m.addr.state == absent || m.claimed()) && m.addr.op == opNone
 }
 
 // waitFor is how long the record in sight must not change before it may be
@@ -77,6 +80,50 @@ func (m *Machine) agreed(due Instant) bool {
 	}
 	return false
 }
+
+// nobodyAnswers looks at the wire before an absent record is taken: where there
+// is no record there may be a claimant of another beginning (rule 10).
+func (m *Machine) nobodyAnswers() bool {
+	p := &m.probe
+	if p.silent != 0 && m.now.Boot < p.silent+probeFresh {
+		return true
+	}
+	if p.id != "" {
+		if m.reached(p.sent + probeTimeout) {
+			p.id = ""
+		}
+		return false
+	}
+	if m.reached(p.next) {
+		*p = probing{id: m.newID(), sent: m.now.Boot}
+		m.emit(Probe{ID: p.id})
+		m.wakeAt(p.sent + probeTimeout)
+	}
+	return false
+}
+
+func (m *Machine) probed(e Probed) {
+	p := &m.probe
+	if e.ID != p.id || e.ID == "" {
+		return
+	}
+	p.id = ""
+	switch {
+	case m.seen.raw != "": // there is one by now
+	case e.Failed:
+		p.next = m.now.Boot + m.cfg.Timing.Retry
+	case e.Answered:
+		p.next = m.now.Boot + m.cfg.Timing.Takeover/2
+		m.warnOnce("etcd has no record, and " + e.By + " answers for the address: not taking it; is there another cluster with this address?")
+	default:
+		p.silent = m.now.Boot
+	}
+}
+
+const (
+	probeTimeout = 3 * time.Second // for one look at the wire
+	probeFresh   = 2 * time.Second // how long what was seen there counts
+)
 
 // keepReading reads when nothing has been seen for the given time.
 func (m *Machine) keepReading(quiet time.Duration) {

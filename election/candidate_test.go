@@ -39,7 +39,7 @@ func TestWait(t *testing.T) {
 		{"seen to become free", func(d *driver) { d.put(free.encode()) }, 0},
 		{"found free", func(d *driver) { d.etcd = free.encode(); d.send(Observed{Value: d.etcd}) }, 4500 * ms},
 		{"free, to be waited out", func(d *driver) { d.put(mustWait.encode()) }, 4500 * ms},
-		{"absent: the own takeover", func(d *driver) { d.put("") }, 4500 * ms},
+		{"absent: the own takeover, and a look at the wire", func(d *driver) { d.put("") }, 4900 * ms},
 		{"nonsense", func(d *driver) { d.put("{}") }, never},
 		{"this node's name, not its record", func(d *driver) { d.put(record("n1", 3*sec, 4500*ms).encode()) }, 4500 * ms},
 		{"one better candidate", func(d *driver) { d.peer(fit("n0")); d.put(free.encode()) }, rankStep},

@@ -123,6 +123,9 @@ func (m *Machine) commandRelease(e Release) {
 		m.emit(Done{Token: e.Token, Err: "the address is being given away already: " + m.leave.reason})
 	case m.restart:
 		m.emit(Done{Token: e.Token, Err: m.restarted()})
+	case m.claimed():
+		m.endClaim("released by an operator")
+		m.emit(Done{Token: e.Token, Changed: true, Message: "released"})
 	case m.term != nil && m.term.raw != "":
 		m.beginRelease(e.Token)
 	case !m.etcd.Local || !m.seen.known:

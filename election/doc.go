@@ -21,14 +21,20 @@
 //
 //   - The clock rates of two nodes differ by less than 1 %. Clocks need not
 //     agree; nothing compares them.
+//
 //   - The kernel removes an address whose lifetime ran out no later than
 //     [KernelLateness] (1.3 s; the worst seen). A call into the kernel that the
 //     kernel itself holds up (RTNL contention) for longer than the 120 ms kept
 //     free for it is undone as soon as it returns, but not before.
+//
 //   - A process that was stopped in the middle of such a call is killed by a
 //     timer at most 20 ms after the latest safe instant (1 to 3 ms measured).
+//
 //   - etcd is linearizable. A snapshot is restored only after etcd was down for
 //     longer than the longest takeover in use.
+//
+//   - A claim before there is etcd relies on the wire: masters that do not hear
+//     each other may both claim. The operator asks for it on one of them.
 //
 // Not covered: a paused or restored virtual machine until its first failed
 // renewal, a suspended machine (its clock counts on, but nothing runs to clear
@@ -72,6 +78,11 @@
 //     adopted. A start without anything to adopt clears a leftover address first.
 //  9. A release writes a free record. Only one that was seen to become free, live,
 //     is free now; found by a read, or absent, it is waited out like a held one.
+//  10. Before there is etcd a node may claim the address alone, on the conditions of
+//     [ClaimFacts]. The claim ends when it is not renewed, when somebody else's
+//     record is seen, and when the election has this node's: then the address stays
+//     where it is. Where there is no record a candidate looks at the wire before it
+//     takes the address, for a claimant that no etcd it knows tells of.
 //
 // The ID of a write is the incarnation of its process, random for every start,
 // and a counter, which is as fresh as a random ID for each.

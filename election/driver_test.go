@@ -21,14 +21,16 @@ type driver struct {
 	now  Instant
 	etcd string // the record
 
-	rtt     time.Duration // of a transaction
-	hold    bool          // writes are kept back
-	noSet   bool          // set calls are kept back
-	noClear bool          // clear calls fail
-	noSave  bool          // saves fail
-	noDisk  bool          // saves do not come back
-	failSet bool          // set calls fail
-	silent  bool          // commits are not shown on the watch
+	rtt       time.Duration // of a transaction
+	hold      bool          // writes are kept back
+	noSet     bool          // set calls are kept back
+	noClear   bool          // clear calls fail
+	noSave    bool          // saves fail
+	noDisk    bool          // saves do not come back
+	failSet   bool          // set calls fail
+	silent    bool          // commits are not shown on the watch
+	answers   bool          // somebody answers probes for the address
+	failProbe bool          // the link cannot be asked
 
 	later  []timed
 	acts   []Action // everything emitted since the last take
@@ -138,6 +140,8 @@ func (d *driver) perform(acts []Action) {
 			d.later = append(d.later, timed{at: d.now + d.rtt, do: func() Event { return Observed{Value: d.etcd, Read: a.ID} }})
 		case FindAddress:
 			d.later = append(d.later, timed{at: d.now + ms, do: func() Event { return AddressFound{Present: d.until > d.now, Until: d.until} }})
+		case Probe:
+			d.after(400*ms, Probed{ID: a.ID, Answered: d.answers, By: "02:00:00:00:00:99", Failed: d.failProbe})
 		case SetAddress:
 			d.sets = append(d.sets, a)
 			switch {

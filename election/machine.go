@@ -38,11 +38,13 @@ type Machine struct {
 	reading  reading  // under way
 	asked    int64    // takeover_ms of the last record that was plausible
 	lastRead sighting // the last one that ended, with the instant it was SENT
+	probe    probing
 	peers    []Peer
 	call     Call
 	offer    offer
 
 	term   *term
+	claim  claim
 	past   string      // ID of the last confirmed write of a term that lapsed
 	saved  *SavedState // what an earlier process left and this one may still adopt
 	writes []write     // mine, not settled
@@ -82,6 +84,20 @@ type sighting struct {
 type reading struct {
 	id   string
 	sent Instant
+}
+
+// claim is the right to serve without a record.
+type claim struct {
+	until Instant // 0: there is none
+	sure  Instant // until when the address is known to be on the link, or nobody's
+}
+
+// probing is the look at the wire before an absent record is taken.
+type probing struct {
+	id     string  // under way
+	sent   Instant // of it
+	silent Instant // when nobody had answered; 0: not known
+	next   Instant // no further one before
 }
 
 type offer struct {
@@ -143,6 +159,7 @@ func (m *Machine) Next() Instant { return m.next }
 func (m *Machine) finish() []Action {
 	m.next = never
 	if !m.exited {
+		m.expireClaim()
 		m.expireRight()
 		m.driveLeave()
 		m.driveTerm()
@@ -168,6 +185,8 @@ func (m *Machine) handle(ev Event) {
 		}
 	case Wrote:
 		m.wrote(e)
+	case Probed:
+		m.probed(e)
 	case Etcd:
 		m.etcd = e
 	case Peers:
@@ -193,6 +212,10 @@ func (m *Machine) handle(ev Event) {
 		m.commandDrain(e)
 	case Release:
 		m.commandRelease(e)
+	case Claim:
+		m.commandClaim(e)
+	case Unclaim:
+		m.commandUnclaim(e)
 	case Shutdown:
 		m.commandShutdown(e)
 	case Stop:
@@ -240,7 +263,7 @@ func (m *Machine) become(r Role, reason string) {
 
 // settleRole derives the role of a node that has no term.
 func (m *Machine) settleRole() {
-	if m.term != nil {
+	if m.term != nil || m.claimed() {
 		return
 	}
 	switch {

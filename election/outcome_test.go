@@ -64,7 +64,7 @@ func TestRenewalCommitsWhileLeaving(t *testing.T) {
 func TestTakeoverRefused(t *testing.T) {
 	d := ready(t, "")
 	d.hold = true
-	d.run(4600 * ms)
+	d.run(5 * sec)
 	d.send(Called{Call: Call{ID: "c1", From: "n2", To: "n1"}})
 	given := record("n1", 3*sec, 4500*ms)
 	given.Offer = d.m.offer.id

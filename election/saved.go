@@ -17,6 +17,13 @@ func (m *Machine) adopt(s *SavedState) {
 	if s == nil || s.Schema != Schema || s.Node != m.cfg.Node || s.GivenAway {
 		return
 	}
+	if s.Claim != 0 {
+		if m.now.Boot < s.Claim {
+			m.claim = claim{until: s.Claim, sure: m.now.Boot + findTime}
+			m.become(Claimant, "adopting the claim of the process before this one")
+		}
+		return
+	}
 	c := *s
 	m.saved = &c
 	if m.now.Boot >= s.Right {

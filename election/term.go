@@ -11,7 +11,7 @@ import (
 func (m *Machine) begin(raw string, rec Record, sent Instant, reason string) {
 	m.term = &term{raw: raw, rec: rec}
 	m.betterSince = never
-	m.past, m.saved = "", nil
+	m.past, m.saved, m.claim = "", nil, claim{}
 	m.offer = offer{} // what would still name it expects a record of before
 	m.confirm(raw, rec, sent)
 	m.become(Holder, reason)
@@ -49,7 +49,7 @@ func kernelSpan(rec Record) time.Duration {
 // have committed unnoticed (rule 2).
 func (m *Machine) right() Instant {
 	if m.term == nil {
-		return 0
+		return m.claim.until
 	}
 	r := m.term.right
 	for _, w := range m.writes {
@@ -64,7 +64,7 @@ func (m *Machine) right() Instant {
 // limit is the instant by which the kernel must have removed the address by itself.
 func (m *Machine) limit() Instant {
 	if m.term == nil {
-		return 0
+		return m.claimLimit()
 	}
 	l := m.term.limit
 	for _, w := range m.writes {
@@ -75,7 +75,7 @@ func (m *Machine) limit() Instant {
 
 // serving reports whether the address belongs on this node's link now.
 func (m *Machine) serving() bool {
-	return m.term != nil && m.now.Boot < m.right() && (m.leave == nil || m.leave.step < stepClear)
+	return m.claimed() || m.term != nil && m.now.Boot < m.right() && (m.leave == nil || m.leave.step < stepClear)
 }
 
 // expireRight ends a term whose right has run out: the address goes, whatever

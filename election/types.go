@@ -16,14 +16,14 @@ type Now struct {
 // Role is what this node is in the election.
 type Role int
 
-// The roles. Claimant is the bootstrap claim's and is not entered yet.
+// The roles.
 const (
 	Waiting   Role = iota // no usable etcd member here, or its record not read yet
 	Candidate             // would take the address over
 	Holder                // has the record
-	Claimant
-	Drained   // does not want the address: drained by an operator, or the node goes down
-	Releasing // gives the address away
+	Claimant              // serves by a claim, before there is a record
+	Drained               // does not want the address: drained by an operator, or the node goes down
+	Releasing             // gives the address away
 )
 
 func (r Role) String() string {
@@ -95,6 +95,14 @@ type (
 	// Called is the call key's content.
 	Called struct{ Call Call }
 
+	// Probed ends a Probe. By is who answered; Failed says that the link could not
+	// be asked.
+	Probed struct {
+		ID       string
+		Answered bool
+		By       string
+		Failed   bool
+	}
 	// AddressFound answers the question that every start asks: is the address
 	// still there from an earlier process? Until is the latest instant at which
 	// its lifetime ends.
@@ -155,6 +163,19 @@ type (
 		Token uint64
 		Force bool // also when another node's record or an implausible one is there
 	}
+	// Claim begins or renews a claim: this node serves alone, while there is no
+	// etcd yet, for as long as For from now. Whether it may begin is decided before
+	// ([ClaimFacts]), by a look at the wire that ended at Looked; 0 only renews.
+	Claim struct {
+		Token  uint64
+		For    time.Duration
+		Looked Instant
+	}
+	// Unclaim ends the claim.
+	Unclaim struct {
+		Token  uint64
+		Reason string
+	}
 	// Shutdown says that the node is about to go down, or after all is not. Until
 	// the process ends this node takes no part, as if drained.
 	Shutdown struct {
@@ -204,6 +225,8 @@ type (
 		ID      string
 		Timeout time.Duration
 	}
+	// Probe asks the link whether somebody uses the address.
+	Probe struct{ ID string }
 	// Publish replaces this node's presence.
 	Publish struct{ Peer Peer }
 	// Ask puts the call key.
@@ -254,6 +277,7 @@ func (Wrote) event()           {}
 func (Etcd) event()            {}
 func (Peers) event()           {}
 func (Called) event()          {}
+func (Probed) event()          {}
 func (AddressFound) event()    {}
 func (AddressSet) event()      {}
 func (AddressCleared) event()  {}
@@ -266,11 +290,14 @@ func (Link) event()            {}
 func (HandOver) event()        {}
 func (SetDrained) event()      {}
 func (Release) event()         {}
+func (Claim) event()           {}
+func (Unclaim) event()         {}
 func (Shutdown) event()        {}
 func (Stop) event()            {}
 
 func (Write) action()        {}
 func (Read) action()         {}
+func (Probe) action()        {}
 func (Publish) action()      {}
 func (Ask) action()          {}
 func (SetAddress) action()   {}
@@ -287,8 +314,9 @@ func (Exit) action()         {}
 type SavedState struct {
 	Schema    int     `json:"schema"`
 	Node      string  `json:"node"`
-	ID        string  `json:"id"`         // of the last confirmed write
-	Right     Instant `json:"right"`      // until when the address may be served, unknown writes counted in
-	Limit     Instant `json:"limit"`      // by when the kernel must have removed it
-	GivenAway bool    `json:"given_away"` // a write that gives the record away is about to be sent
+	ID        string  `json:"id"`              // of the last confirmed write
+	Right     Instant `json:"right"`           // until when the address may be served, unknown writes counted in
+	Limit     Instant `json:"limit"`           // by when the kernel must have removed it
+	GivenAway bool    `json:"given_away"`      // a write that gives the record away is about to be sent
+	Claim     Instant `json:"claim,omitempty"` // without a record: until when a claim lasts
 }

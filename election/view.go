@@ -10,6 +10,7 @@ type View struct {
 	Serving   bool    // the address belongs on this node's link now
 	Adopting  bool    // of an earlier process, not confirmed yet
 	Right     Instant // until when this node may serve; 0 without a term
+	Claim     Instant // until when the claim lasts; 0: none
 	Sent      Instant // of the last confirmed renewal; 0 without one
 	Address   string  // what is known of the address on the own link
 	LivesTill Instant // when the kernel removes it unless refreshed; 0 if absent
@@ -39,6 +40,9 @@ func (m *Machine) View() View {
 		Bad: m.seen.bad, SeenAt: m.seen.at, SignAt: m.seen.sign,
 		Etcd: m.etcd, Health: m.health, Link: m.link,
 		Drained: m.drained, Stopping: m.stopping(), Peers: slices.Clone(m.peers),
+	}
+	if m.claimed() {
+		v.Claim, v.Right = m.claim.until, m.claim.until
 	}
 	if t := m.term; t != nil {
 		v.Right, v.Adopting = m.right(), t.raw == ""

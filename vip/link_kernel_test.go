@@ -220,7 +220,7 @@ func TestProbesMeet(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			mac, err := probeOne(t.Context(), li.public(), a, n, wait, macSet{string(li.mac): true})
+			mac, err := probeOne(t.Context(), li.public(), a, n, wait, listening{own: macSet{string(li.mac): true}, probesCount: true})
 			there = mac != nil
 			return err
 		})

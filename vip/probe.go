@@ -20,14 +20,24 @@ import (
 // Silence proves little on a port that forwards nothing yet (spanning tree).
 // Errors: ErrDown, what Link returns, ctx's error, or the socket's.
 func (v *VIP) Probe(ctx context.Context, n int, wait time.Duration) (mac net.HardwareAddr, answered bool, err error) {
-	mac, err = v.probe(ctx, n, wait)
+	return v.ask(ctx, n, wait, true)
+}
+
+// Used is Probe without counting others' probes: candidates of one election may
+// look at the same time, and it is not the wire that decides between them.
+func (v *VIP) Used(ctx context.Context, n int, wait time.Duration) (mac net.HardwareAddr, answered bool, err error) {
+	return v.ask(ctx, n, wait, false)
+}
+
+func (v *VIP) ask(ctx context.Context, n int, wait time.Duration, probesCount bool) (net.HardwareAddr, bool, error) {
+	mac, err := v.probe(ctx, n, wait, probesCount)
 	if err != nil {
 		return nil, false, fmt.Errorf("probe for %v: %w", v.addrs, err)
 	}
 	return mac, mac != nil, nil
 }
 
-func (v *VIP) probe(ctx context.Context, n int, wait time.Duration) (net.HardwareAddr, error) {
+func (v *VIP) probe(ctx context.Context, n int, wait time.Duration, probesCount bool) (net.HardwareAddr, error) {
 	if n < 1 || wait <= 0 {
 		return nil, fmt.Errorf("%d probes %v apart: both must be above 0", n, wait)
 	}
@@ -49,7 +59,7 @@ func (v *VIP) probe(ctx context.Context, n int, wait time.Duration) (net.Hardwar
 	answers := make(chan net.HardwareAddr, len(v.addrs))
 	for _, a := range v.addrs {
 		g.Go(func() error {
-			mac, err := probeOne(ctx, l, a, n, wait, own)
+			mac, err := probeOne(ctx, l, a, n, wait, listening{own, probesCount})
 			if mac != nil {
 				cancel() // the other family need not wait for its end
 				answers <- mac
@@ -67,7 +77,7 @@ func (v *VIP) probe(ctx context.Context, n int, wait time.Duration) (net.Hardwar
 }
 
 // probeOne returns nil, nil when nobody answered.
-func probeOne(ctx context.Context, l Link, a netip.Addr, n int, wait time.Duration, own macSet) (net.HardwareAddr, error) {
+func probeOne(ctx context.Context, l Link, a netip.Addr, n int, wait time.Duration, what listening) (net.HardwareAddr, error) {
 	// Listening begins before the first question, or its answer could be missed.
 	w, err := openListener(l, a)
 	if err != nil {
@@ -82,7 +92,7 @@ func probeOne(ctx context.Context, l Link, a netip.Addr, n int, wait time.Durati
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() { done <- w.listen(ctx, a, own, heard) }()
+	go func() { done <- w.listen(ctx, a, what, heard) }()
 
 	tick := time.NewTicker(wait)
 	defer tick.Stop()
@@ -103,15 +113,21 @@ func probeOne(ctx context.Context, l Link, a netip.Addr, n int, wait time.Durati
 	return nil, nil
 }
 
+// listening says which frames are an answer.
+type listening struct {
+	own         macSet // are not: this node's
+	probesCount bool   // others' probes are
+}
+
 // listen passes on the claims that others make, until ctx is done or the socket
 // is closed.
-func (w *wire) listen(ctx context.Context, a netip.Addr, own macSet, to chan<- claim) error {
+func (w *wire) listen(ctx context.Context, a netip.Addr, what listening, to chan<- claim) error {
 	for {
 		c, err := w.read(a)
 		if err != nil {
 			return err
 		}
-		if own.has(c) {
+		if what.own.has(c) || c.probe && !what.probesCount {
 			continue
 		}
 		select {

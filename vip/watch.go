@@ -241,7 +241,7 @@ func (w *watch) listen(ctx context.Context) error {
 }
 
 func (w *watch) hear(ctx context.Context, x *wire, link string, a netip.Addr) {
-	err := x.listen(ctx, a, nil, w.claims)
+	err := x.listen(ctx, a, listening{probesCount: true}, w.claims)
 	if ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		pass(ctx, w.broken, fmt.Errorf("read claims of %v on %s: %w", a, link, err))
 	}

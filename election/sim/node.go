@@ -19,7 +19,9 @@ type node struct {
 	prio   int
 
 	powered, cut, member bool
-	deaf, mute           bool // one way only is cut: to it, or from it
+	data                 bool          // it has been a member of etcd
+	asking               time.Duration // until when it asks on the wire for the address
+	deaf, mute           bool          // one way only is cut: to it, or from it
 	noLink               bool
 	failSet, failClear   bool
 	failFind, failSave   bool
@@ -147,6 +149,17 @@ func (n *node) kill(why string) {
 	})
 }
 
+// probe looks whether another node that the wire reaches has the address.
+func (n *node) probe(a election.Probe) {
+	gen := n.gen
+	n.listen(probeTakes, false, func(by string) {
+		n.deliver(gen, election.Probed{ID: a.ID, Answered: by != "", By: by, Failed: n.noLink})
+	})
+}
+
+// probeTakes is how long the daemon looks at the wire.
+const probeTakes = 400 * ms
+
 // exit is the orderly end of a process. One that another follows leaves its
 // presence to it.
 func (n *node) exit() {
@@ -237,6 +250,8 @@ func (n *node) perform(acts []election.Action) {
 			n.w.etcd.txn(n, a)
 		case election.Read:
 			n.w.etcd.read(n, a)
+		case election.Probe:
+			n.probe(a)
 		case election.Publish:
 			p := a.Peer
 			n.pub = &p
@@ -316,7 +331,7 @@ func (n *node) save(a election.Save) {
 
 // connected: does anything from etcd reach this node?
 func (n *node) connected() bool {
-	return n.powered && n.alive && !n.cut && !n.deaf && n.w.etcd.quorum()
+	return n.powered && n.alive && !n.cut && !n.deaf && n.w.inCell(n) && n.w.etcd.quorum()
 }
 
 // watchEvent carries one change of the record to this node, in order.

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"havip/election"
@@ -34,12 +35,16 @@ var kinds = []struct {
 	{"handover", 6, runHandover},
 	{"handover to a node that leaves", 3, runHandoverMeetsStop},
 	{"requests applied twice", 3, runTwice},
+	{"a cluster is made", 10, runBootstrap},
+	{"a cluster is made without trouble", 2, runClaimKept},
+	{"init on a member", 2, runInitOnMember},
 	{"cannot set", 3, runCannotSet},
 	{"given up", 2, runGivenUp},
 }
 
-// Run plays the schedule of one seed. log may be nil.
-func Run(seed uint64, log func(string)) Result {
+// Run plays the schedule of one seed, of the kind that is named or else of one
+// that the seed picks. log may be nil.
+func Run(seed uint64, kind string, log func(string)) Result {
 	rng := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
 	total := 0
 	for _, k := range kinds {
@@ -51,11 +56,19 @@ func Run(seed uint64, log func(string)) Result {
 		pick -= kinds[i].weight
 		i++
 	}
+	for j, k := range kinds {
+		if k.name == kind {
+			i = j
+		}
+	}
 	k := kinds[i]
 	w := newWorld(rng, size(rng), timings(rng, k.name == "chaos"))
 	w.log = log
 	if k.name == "chaos" {
 		w.oddities()
+	}
+	if strings.HasPrefix(k.name, "a cluster is made") {
+		w.beforeEtcd()
 	}
 	w.look()
 	w.startAll()

@@ -15,6 +15,7 @@ var (
 	firstSeed = flag.Uint64("first", 1, "seed of the first one")
 	enough    = flag.Int("enough", 5, "stop after this many schedules that broke a promise")
 	oneSeed   = flag.Uint64("seed", 0, "play only this seed and print what happens in it")
+	oneKind   = flag.String("kind", "", "play only schedules of this kind")
 )
 
 // kept are seeds that once broke a promise: they are played first, always. A
@@ -31,14 +32,14 @@ var kept = []uint64{
 // TestSchedules plays random schedules and demands that none breaks a promise.
 func TestSchedules(t *testing.T) {
 	if *oneSeed != 0 {
-		r := Run(*oneSeed, func(s string) { fmt.Println(s) })
+		r := Run(*oneSeed, *oneKind, func(s string) { fmt.Println(s) })
 		if len(r.Bad) > 0 {
 			t.Errorf("%v", r)
 		}
 		return
 	}
 	for _, seed := range kept {
-		if r := Run(seed, nil); len(r.Bad) > 0 {
+		if r := Run(seed, *oneKind, nil); len(r.Bad) > 0 {
 			t.Errorf("%vgo test ./election/sim -run TestSchedules -seed %d   shows it", r, seed)
 		}
 	}
@@ -54,12 +55,12 @@ func TestSchedules(t *testing.T) {
 // reached guards against a simulation that no longer gets to the corners.
 func reached(t *testing.T, s Stats) {
 	t.Helper()
-	if *schedules < 2000 {
+	if *schedules < 2000 || *oneKind != "" {
 		return
 	}
 	for name, n := range map[string]int{
 		"unknown outcomes": s.Unknown, "late commits": s.LateCommits, "takeovers": s.Takeovers, "handovers": s.Handovers,
-		"adoptions": s.Adoptions, "kills in a set call": s.Killed, "restores": s.Restored, "lapses": s.Lapses,
+		"adoptions": s.Adoptions, "kills in a set call": s.Killed, "restores": s.Restored, "lapses": s.Lapses, "claims": s.Claims,
 	} {
 		if n == 0 {
 			t.Errorf("the schedules never had any %s", name)
@@ -86,7 +87,7 @@ func play(first uint64, n, enough int) (Stats, []Result) {
 				if stop {
 					return
 				}
-				r := Run(first+i, nil)
+				r := Run(first+i, *oneKind, nil)
 				mu.Lock()
 				total.add(r.Stats)
 				if len(r.Bad) > 0 {

@@ -30,16 +30,20 @@ type present struct {
 func (s *store) quorum() bool {
 	up := 0
 	for _, n := range s.w.nodes {
-		if n.member && n.powered && !n.isolated() {
+		if s.w.inCell(n) && n.member && n.powered && !n.isolated() {
 			up++
 		}
 	}
-	return !s.down && 2*up > len(s.w.nodes)
+	size := len(s.w.nodes)
+	if s.w.cell != nil {
+		size = len(s.w.cell)
+	}
+	return !s.down && 2*up > size
 }
 
 // reachable: can this node's requests commit now? Elsewhere allows other members.
 func (s *store) reachable(n *node, elsewhere bool) bool {
-	return n.powered && !n.cut && !n.mute && (n.member || elsewhere) && s.quorum() && !s.leaderless
+	return n.powered && !n.cut && !n.mute && (n.member && s.w.inCell(n) || elsewhere) && s.quorum() && !s.leaderless
 }
 
 func (s *store) apply(expect, value string) (election.Outcome, string) {

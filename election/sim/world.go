@@ -24,6 +24,8 @@ type World struct {
 	nodes   []*node
 	etcd    store
 	slowest time.Duration // takeover there ever was
+	cell    []*node       // whose members are etcd's; nil: everybody's
+	oneOnly bool          // no second run of init
 	preempt time.Duration
 	twice   float64       // share of requests that are applied twice
 	lawless time.Duration // until then P1 is not promised: somebody deleted the record
@@ -43,7 +45,7 @@ type World struct {
 // Stats counts what a schedule went through, so that a test can show that the
 // schedules reach the corners.
 type Stats struct {
-	Steps, Writes, Unknown, LateCommits, Takeovers, Handovers, Adoptions, Killed, Restored, Lapses, Busiest, Sets int
+	Steps, Writes, Unknown, LateCommits, Takeovers, Handovers, Adoptions, Killed, Restored, Lapses, Claims, Busiest, Sets int
 }
 
 type move struct {
@@ -205,6 +207,7 @@ func (s *Stats) add(o Stats) {
 	s.Killed += o.Killed
 	s.Restored += o.Restored
 	s.Lapses += o.Lapses
+	s.Claims += o.Claims
 	s.Busiest = max(s.Busiest, o.Busiest)
 	s.Sets = max(s.Sets, o.Sets)
 }
