@@ -210,9 +210,12 @@ func (m *Machine) driveAddress() {
 // freshen prolongs the address's life once more before a restart, so that the
 // next process has the longest time there is to come up.
 func (m *Machine) freshen() {
-	life := lifetime(m.limit(), m.now.Boot, setSlack)
-	if !m.freshened && m.now.Boot+seconds(life) >= m.addr.from+minGain {
-		m.setAddress(m.limit(), setSlack)
+	limit, now := m.limit(), m.now.Boot
+	for _, slack := range []time.Duration{setSlack, lastSlack} {
+		gains := now+seconds(lifetime(limit, now, slack)) >= m.addr.from+minGain
+		if !m.freshened && gains && m.setAddress(limit, slack) {
+			break
+		}
 	}
 	m.freshened = true
 }

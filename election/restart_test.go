@@ -94,6 +94,25 @@ func TestCommandsWhileRestarting(t *testing.T) {
 	}
 }
 
+// With times so short that a set call with the usual slack is worth nothing, the
+// one that is left is made.
+func TestRestartWithShortTimes(t *testing.T) {
+	d := newDriver(t, Config{Node: "n1", Incarnation: "a", Timing: Timing{Hold: 1500 * ms, Takeover: MinTakeoverFor(1500 * ms), Renewal: 400 * ms, Retry: 200 * ms}}, nil)
+	d.up()
+	d.run(6 * sec)
+	d.run(d.m.term.sent + 350*ms - d.now)
+	if d.m.role != Holder {
+		t.Fatalf("role %v, want holder", d.m.role)
+	}
+	d.until = d.now + 300*ms
+	d.m.addr.from, d.m.addr.until = d.until-earlyExpiry, d.until
+	d.send(Stop{Restart: true})
+	d.run(100 * ms)
+	if left := d.until - d.now; !d.exited || left < 800*ms {
+		t.Errorf("exit: %v, the address lives for %v more", d.exited, left)
+	}
+}
+
 // A candidate has nothing to leave, and goes at once.
 func TestRestartOfCandidate(t *testing.T) {
 	d := ready(t, record("n2", 3*sec, 4500*ms).encode())
