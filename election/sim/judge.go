@@ -79,6 +79,17 @@ func (w *World) look() {
 	w.after(glance, w.look)
 }
 
+// judgeExit checks that an orderly end leaves the address on the link only by
+// right, and only to a process that follows. The model's own delays are excused.
+func (n *node) judgeExit() {
+	if !n.kernel.present || n.busy || n.failClear || n.w.now <= n.doing.excused {
+		return
+	}
+	if v := n.m.View(); n.again == 0 || !v.Serving || n.boot() >= v.Right {
+		n.w.violate("P1: the daemon of %s ends and leaves the address without a right on the link", n.id)
+	}
+}
+
 // orderly checks that no daemon is stuck halfway.
 func (w *World) orderly() {
 	for _, n := range w.nodes {

@@ -148,6 +148,9 @@ var mutants = []mutant{
 		{"claim.go", "m.now.Boot < m.claim.until && m.now.Boot < m.claim.sure+claimGap &&", "m.claim.until != 0 && m.now.Boot < m.claim.sure+claimGap &&"},
 		{"claim.go", "case m.reached(c.until):", "case false:"},
 	}, "a cluster is made"},
+	{"a restart leaves the setting to the next process", []edit{
+		{"address.go", "if m.restart && a.state == present {", "if m.restart {\n\t\tif a.state != present {\n\t\t\treturn\n\t\t}"},
+	}, "orders one upon the other"},
 	{"a holder that cannot set keeps the record", []edit{
 		{"leave.go", "case m.cannotSet() &&", "case false && m.cannotSet() &&"},
 	}, ""},

@@ -139,7 +139,7 @@ func (n *node) kill(why string) {
 	}
 	n.w.sayf("%s: daemon dies (%s)", n.id, why)
 	n.alive, n.frozen, n.unsaved = false, false, nil
-	n.m = nil
+	n.m, n.again = nil, 0
 	n.gen++
 	gen := n.gen
 	n.w.after(n.w.between(5*sec, 8*sec), func() { // its lease runs out
@@ -163,16 +163,17 @@ const probeTakes = 400 * ms
 // exit is the orderly end of a process. One that another follows leaves its
 // presence to it.
 func (n *node) exit() {
+	n.judgeExit()
 	if n.again == 0 {
 		n.w.etcd.present(n.id, nil)
 	}
 	if n.unsaved != nil && !n.failSave && n.w.now >= n.slowDisk {
 		n.run = n.unsaved.State // an orderly end writes what waits
 	}
+	again := n.again
 	n.kill("exit")
-	if n.again != 0 {
-		n.w.after(n.again, n.start)
-		n.again = 0
+	if again != 0 {
+		n.w.after(again, n.start)
 	}
 }
 

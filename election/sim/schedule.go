@@ -34,6 +34,7 @@ var kinds = []struct {
 	{"standby trouble", 4, runStandby},
 	{"handover", 6, runHandover},
 	{"handover to a node that leaves", 3, runHandoverMeetsStop},
+	{"orders one upon the other", 6, runOrders},
 	{"requests applied twice", 3, runTwice},
 	{"a cluster is made", 10, runBootstrap},
 	{"a cluster is made without trouble", 2, runClaimKept},
@@ -536,12 +537,84 @@ func runHandoverMeetsStop(w *World) {
 	spans := len(w.held)
 	w.run(w.now + 6*sec)
 	for i := spans; i < len(w.held); i++ {
-		if gap := w.held[i].from - w.held[i-1].to; gap > 1500*ms {
+		if gap := w.held[i].from - w.held[i-1].to; gap > 150*ms {
 			w.violate("P2: nobody held the address for %v", gap)
 		}
 	}
 	if len(w.holders()) != 1 {
 		w.violate("P2: nobody holds the address after a handover")
+	}
+}
+
+// What people and supervisors order does not cost the address as long as one
+// node that could take it is left alone, however fast one order follows the other.
+func runOrders(w *World) {
+	w.settled = true
+	h := w.awaitHolder(12 * sec)
+	if h == nil {
+		return
+	}
+	spare := w.nodes[len(w.nodes)-1]
+	if spare == h {
+		spare = w.nodes[0]
+	}
+	for range 2 + w.rng.IntN(4) {
+		n := w.pick()
+		if w.chance(0.5) {
+			n = h
+		}
+		if n == spare {
+			continue
+		}
+		w.after(w.between(0, 1500*ms), func() { w.order(n) })
+	}
+	spans := len(w.held)
+	w.run(w.now + 9*sec)
+	for i := spans; i < len(w.held); i++ {
+		if gap := w.held[i].from - w.held[i-1].to; gap > 150*ms {
+			w.violate("P2: nobody held the address for %v", gap)
+		}
+	}
+	if len(w.holders()) != 1 {
+		w.violate("P2: nobody holds the address after all that was ordered")
+	}
+}
+
+// order is one command to one daemon.
+func (w *World) order(n *node) {
+	if !n.alive {
+		return
+	}
+	switch w.rng.IntN(8) {
+	case 0, 1:
+		if w.chance(0.3) {
+			n.setTiming(otherTiming(w.rng))
+		}
+		w.fault("daemon of %s is restarted", n.id)
+		n.restart(w.between(50*ms, 500*ms))
+	case 2:
+		w.fault("daemon of %s is stopped", n.id)
+		n.step(election.Stop{})
+		w.after(w.between(100*ms, 3*sec), n.start)
+	case 3:
+		on := w.rng.IntN(2) == 0
+		w.fault("%s shuts down: %v", n.id, on)
+		n.step(election.Shutdown{Token: 1, On: on})
+	case 4:
+		n.drained = !n.drained
+		w.fault("%s is drained: %v", n.id, n.drained)
+		n.step(election.SetDrained{Token: 1, On: n.drained})
+	case 5:
+		w.fault("handover from %s by command", n.id)
+		n.step(election.HandOver{Token: 1})
+	case 6:
+		n.setTiming(otherTiming(w.rng))
+		w.fault("%s: hold is now %v", n.id, n.timing.Hold)
+		n.step(election.Retime{Timing: n.timing})
+	case 7:
+		w.fault("API server of %s healthy: %v", n.id, !n.healthy)
+		n.healthy = !n.healthy
+		n.step(election.Health{OK: n.healthy, Reason: n.healthReason()})
 	}
 }
 
