@@ -93,7 +93,7 @@ type daemon struct {
 	faces    *faces
 
 	restarting func(context.Context) (bool, error) // systemd is about to start this service again
-	logind     func() (logind, error)
+	logind     func(context.Context) (logind, error)
 }
 
 // work waits until there is something to do, and does it until ctx ends.

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strconv"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/login1"
+	"github.com/godbus/dbus/v5"
 
 	"havip/election"
 )
@@ -54,7 +56,7 @@ func (d *daemon) delayShutdown(ctx context.Context, tell func(on bool) <-chan el
 }
 
 func (d *daemon) followLogind(ctx context.Context, tell func(on bool) <-chan election.Done) error {
-	c, err := d.logind()
+	c, err := d.logind(ctx)
 	if err != nil {
 		return err
 	}
@@ -103,39 +105,87 @@ func (d *daemon) handedOver(ctx context.Context, done <-chan election.Done) {
 	}
 }
 
+// What logind is called on the system bus (org.freedesktop.login1(5)).
+const (
+	logindName      = "org.freedesktop.login1"
+	logindPath      = "/org/freedesktop/login1"
+	logindInterface = logindName + ".Manager"
+	logindNews      = "PrepareForShutdown"
+)
+
 // systemLogind is logind on the system bus.
 type systemLogind struct {
-	conn *login1.Conn
+	conn *dbus.Conn
 	news chan bool
 }
 
-func dialLogind() (logind, error) {
-	conn, err := login1.New()
+// dialLogind connects. Every call ends with ctx, since a bus that hangs must not
+// hold up the end of the process: the connection is closed then.
+func dialLogind(ctx context.Context) (logind, error) {
+	conn, err := dbus.SystemBusPrivate(dbus.WithContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("connect to the system bus: %w", err)
 	}
 	l := &systemLogind{conn: conn, news: make(chan bool, 1)}
-	signals := conn.Subscribe("PrepareForShutdown")
-	go func() {
-		defer close(l.news)
-		for s := range signals {
-			if s.Name != "org.freedesktop.login1.Manager.PrepareForShutdown" || len(s.Body) == 0 {
-				continue
-			}
-			if on, ok := s.Body[0].(bool); ok {
-				l.news <- on
-			}
-		}
-	}()
+	if err := l.listen(); err != nil {
+		conn.Close()
+		return nil, err
+	}
 	return l, nil
 }
 
+func (l *systemLogind) listen() error {
+	// By number: a name would have to be looked up.
+	err := l.conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Getuid()))})
+	if err == nil {
+		err = l.conn.Hello()
+	}
+	if err != nil {
+		return fmt.Errorf("log in to the system bus: %w", err)
+	}
+	signals := make(chan *dbus.Signal, 16)
+	l.conn.Signal(signals)
+	err = l.conn.AddMatchSignal(dbus.WithMatchSender(logindName), dbus.WithMatchObjectPath(logindPath),
+		dbus.WithMatchInterface(logindInterface), dbus.WithMatchMember(logindNews))
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", logindNews, err)
+	}
+	go l.follow(signals)
+	return nil
+}
+
+// follow ends with the connection. A signal is a hint: everybody on the system
+// bus may send one of any name, and one that is addressed to this process passes
+// the match. What logind itself answers counts.
+func (l *systemLogind) follow(signals <-chan *dbus.Signal) {
+	defer close(l.news)
+	last := false
+	for s := range signals {
+		if s.Name != logindInterface+"."+logindNews {
+			continue
+		}
+		v, err := l.conn.Object(logindName, logindPath).GetProperty(logindInterface + ".PreparingForShutdown")
+		on, ok := v.Value().(bool)
+		if err != nil || !ok || on == last {
+			continue
+		}
+		last = on
+		select {
+		case l.news <- on:
+		case <-l.conn.Context().Done():
+			return
+		}
+	}
+}
+
 func (l *systemLogind) inhibit() (io.Closer, error) {
-	f, err := l.conn.Inhibit("shutdown", "havipd", "hands the virtual IP over first", "delay")
+	var fd dbus.UnixFD
+	err := l.conn.Object(logindName, logindPath).Call(logindInterface+".Inhibit", 0,
+		"shutdown", "havipd", "hands the virtual IP over first", "delay").Store(&fd)
 	if err != nil {
 		return nil, fmt.Errorf("ask logind to delay shutdowns: %w", err)
 	}
-	return f, nil
+	return os.NewFile(uintptr(fd), "inhibitor"), nil
 }
 
 func (l *systemLogind) shutdowns() <-chan bool { return l.news }

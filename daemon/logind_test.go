@@ -102,7 +102,7 @@ func TestShutdownWithoutEtcd(t *testing.T) {
 func TestLogindIsFoundAgain(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		n1, _ := pair(b)
-		n1.has = false
+		n1.install(false)
 		close(n1.news)
 		b.pass(5 * logindRetry)
 		if n1.held() != 0 {
@@ -111,10 +111,28 @@ func TestLogindIsFoundAgain(t *testing.T) {
 		if n := strings.Count(n1.logged.String(), "connect to the system bus"); n != 1 {
 			t.Errorf("said %d times that there is no logind, want once", n)
 		}
-		n1.has = true
+		n1.install(true)
 		b.pass(logindRetry)
 		if n1.held() != 1 {
 			t.Errorf("%d locks, want 1", n1.held())
+		}
+	})
+}
+
+// A bus that hangs neither holds up the end of the process nor makes it a failure.
+func TestStopWhileTheBusHangs(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := b.shell("n1")
+		n1.hangs = true
+		n1.start()
+		b.pass(6 * time.Second)
+		begin := b.now()
+		n1.stop()
+		if err := <-n1.done; err != nil {
+			t.Errorf("ended with %v", err)
+		}
+		if took := b.now() - begin; took > 100*time.Millisecond {
+			t.Errorf("took %v", took)
 		}
 	})
 }

@@ -21,6 +21,7 @@ type fakeSystemd struct {
 
 	mu     sync.Mutex
 	has    bool // a logind
+	hangs  bool // the bus does
 	news   chan bool
 	dials  int
 	locks  int // held
@@ -35,7 +36,11 @@ func (f *fakeSystemd) restarting(ctx context.Context) (bool, error) {
 	return f.restart(ctx)
 }
 
-func (f *fakeSystemd) dial() (logind, error) {
+func (f *fakeSystemd) dial(ctx context.Context) (logind, error) {
+	if f.hangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dials++
@@ -44,6 +49,13 @@ func (f *fakeSystemd) dial() (logind, error) {
 	}
 	f.news = make(chan bool, 1)
 	return f, nil
+}
+
+// install gives the node a logind, or takes it away.
+func (f *fakeSystemd) install(has bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.has = has
 }
 
 func (f *fakeSystemd) inhibit() (io.Closer, error) {

@@ -32,6 +32,7 @@ var confined = []struct {
 	{"go.yaml.in/…", []string{"configs"}, true, "manifests are read within bounds (size, aliases)"},
 	{"github.com/spf13/…", []string{"cmd/havipctl"}, true, "the daemon has five flags; the standard library has them too"},
 	{"github.com/coreos/go-systemd/…", []string{"daemon"}, true, "systemd is told by the loop's notifier alone, and asked in two places"},
+	{"github.com/godbus/…", []string{"daemon"}, true, "only to ask logind, with an end to every call"},
 	{"os/exec", []string{"test/…"}, false, "the daemon starts no programs, and havipctl none before kubeadm"},
 	{"unsafe", []string{"vip"}, false, "only a timer that the standard library lacks is worth it"},
 	{"net/http", []string{"daemon/…", "cmd/havipctl", "test/…"}, false, "the socket and the API server's health are the daemon's"},
@@ -62,7 +63,7 @@ var bounded = []struct {
 	{"configs", []string{module + "/election", "github.com/BurntSushi/toml", "go.yaml.in/yaml/v3"}, "a file can be checked where nothing runs; it asks the election which times are safe", []string{"net/http"}},
 	{"daemon/status", nil, "havipctl and whatever else reads the socket must not drag the daemon in", []string{"os"}},
 	{"daemon", []string{module + "/configs", module + "/daemon/status", module + "/election", module + "/election/etcd", module + "/vip",
-		"golang.org/x/…", "github.com/coreos/go-systemd/v22/…"}, "it joins the parts and adds none", nil},
+		"golang.org/x/…", "github.com/coreos/go-systemd/v22/…", "github.com/godbus/dbus/v5"}, "it joins the parts and adds none", nil},
 	{"cmd/havipd", []string{module + "/daemon", module + "/daemon/status"}, "main only builds", nil},
 	{"cmd/havipctl", []string{module + "/configs", module + "/daemon/status", "github.com/spf13/cobra", "golang.org/x/sys/unix"}, "it asks the daemon; the address and etcd are not its business", nil},
 }
