@@ -13,8 +13,8 @@ import (
 	"havip/configs"
 )
 
-// managerTimeout bounds asking systemd. It is asked with the address still on
-// the link; a stop waits for the answer.
+// managerTimeout bounds asking systemd and reading the files, which lie on a disk
+// that may hang. The address is still on the link; a stop waits for the answer.
 const managerTimeout = 100 * time.Millisecond
 
 // followed reports whether the process may leave the address to the next one:
@@ -24,19 +24,23 @@ func (d *daemon) followed(cfg *configs.Config, self configs.Master) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), managerTimeout)
 	defer cancel()
 	type answer struct {
-		yes bool
-		err error
+		yes        bool
+		err, unfit error
 	}
 	got := make(chan answer, 1)
 	go func() {
-		yes, err := d.restarting(ctx)
-		got <- answer{yes, err}
+		var a answer
+		a.yes, a.err = d.restarting(ctx)
+		if a.yes {
+			a.unfit = d.servesStill(cfg, self)
+		}
+		got <- a
 	}()
 	var a answer
 	select {
 	case a = <-got:
 	case <-ctx.Done():
-		a.err = fmt.Errorf("ask systemd: no answer within %v", managerTimeout)
+		a.err = fmt.Errorf("ask systemd and read the config file: no answer within %v", managerTimeout)
 	}
 	if a.err != nil {
 		d.Log.Info("told to end; taken for a stop", "why", a.err)
@@ -46,8 +50,8 @@ func (d *daemon) followed(cfg *configs.Config, self configs.Master) bool {
 		d.Log.Info("told to stop")
 		return false
 	}
-	if err := d.servesStill(cfg, self); err != nil {
-		d.Log.Warn("told to restart; taken for a stop, since the next process would not serve the address", "why", err)
+	if a.unfit != nil {
+		d.Log.Warn("told to restart; taken for a stop, since the next process would not serve the address as this one does", "why", a.unfit)
 		return false
 	}
 	d.Log.Info("told to restart; the address stays")
@@ -62,6 +66,14 @@ func (d *daemon) servesStill(cfg *configs.Config, self configs.Master) error {
 	}
 	if !next.Configured() || next.VIPKey() != cfg.VIPKey() {
 		return fmt.Errorf("%s: the VIP is %s now, was %s", d.Config, cmp.Or(next.VIPKey(), "missing"), cfg.VIPKey())
+	}
+	if !next.VIP.Interface.Equal(cfg.VIP.Interface) {
+		return fmt.Errorf("%s: the interface is %s now, was %s", d.Config, next.VIP.Interface, cfg.VIP.Interface)
+	}
+	if timers, err := configs.ReadEtcdManifest(next.Etcd.Manifest); err == nil {
+		if _, _, err := next.Timing(timers); err != nil {
+			return err
+		}
 	}
 	for _, m := range next.Masters {
 		if m == self {

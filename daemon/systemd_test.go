@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +14,9 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
+	"golang.org/x/sys/unix"
+
+	"havip/configs"
 )
 
 // fakeSystemd answers for systemd and logind. The zero value restarts nothing
@@ -132,6 +137,13 @@ func TestRestartOrStop(t *testing.T) {
 			}
 		}
 	}
+	slowEtcd := func(s *shell) {
+		edit("[health]", "[election]\ntakeover = \"4500ms\"\n[health]")(s)
+		manifest := "spec: {containers: [{name: etcd, command: [etcd, --election-timeout=5000]}]}"
+		if err := os.WriteFile(s.l.cfg.Etcd.Manifest, []byte(manifest), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 	for name, tt := range map[string]struct {
 		restart func(context.Context) (bool, error)
 		before  func(*shell)
@@ -145,12 +157,14 @@ func TestRestartOrStop(t *testing.T) {
 			func(*shell) {}, false, "taken for a stop"},
 		"systemd hangs": {func(context.Context) (bool, error) { <-time.After(time.Second); return true, nil },
 			func(*shell) {}, false, "no answer within 100ms"},
-		"the file is broken now": {yes, edit("[vip]", "[vip"), false, "would not serve the address"},
-		"the file is gone":       {yes, func(s *shell) { os.Remove(s.d.Config) }, false, "would not serve the address"},
-		"another VIP":            {yes, edit("198.51.100.166", "198.51.100.177"), false, "the VIP is 198.51.100.177 now"},
-		"no VIP":                 {yes, edit("[vip]", "#"), false, "would not serve the address"},
-		"another name":           {yes, edit("n1 =", "m1 ="), false, "is not among [masters] any more"},
-		"another address":        {yes, edit("198.51.100.162", "198.51.100.161"), false, "is not among [masters] any more"},
+		"the file is broken now":   {yes, edit("[vip]", "[vip"), false, "would not serve the address"},
+		"the file is gone":         {yes, func(s *shell) { os.Remove(s.d.Config) }, false, "would not serve the address"},
+		"another interface":        {yes, edit(`"eth0"`, `"eth1"`), false, "the interface is eth1 now"},
+		"times too short for etcd": {yes, slowEtcd, false, "takeover 4.5s is too short"},
+		"another VIP":              {yes, edit("198.51.100.166", "198.51.100.177"), false, "the VIP is 198.51.100.177 now"},
+		"no VIP":                   {yes, edit("[vip]", "#"), false, "would not serve the address"},
+		"another name":             {yes, edit("n1 =", "m1 ="), false, "is not among [masters] any more"},
+		"another address":          {yes, edit("198.51.100.162", "198.51.100.161"), false, "is not among [masters] any more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, b *bench) {
@@ -180,6 +194,33 @@ func TestRestartOrStop(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A disk that hangs makes a restart a stop, and a stop no slower.
+func TestRestartWhileTheDiskHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "havip.toml")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{
+		Options:    Options{Config: path, Log: slog.New(slog.DiscardHandler)},
+		restarting: func(context.Context) (bool, error) { return true, nil },
+	}
+	answer := make(chan bool, 1)
+	go func() { answer <- d.followed(configs.Default(), configs.Master{}) }()
+	select {
+	case yes := <-answer:
+		if yes {
+			t.Error("taken for a restart")
+		}
+	case <-time.After(20 * managerTimeout):
+		t.Error("a stop waits for the disk")
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // lets the reader go
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
 }
 
 // The process after a restart goes on where the one before it ended.
