@@ -26,11 +26,13 @@ const (
 // Config is a decoded and checked file, with every default filled in except the
 // times of [Election], which [Config.Timing] derives.
 type Config struct {
-	VIP      VIP
-	Masters  []Master // sorted by name
-	Etcd     Etcd
-	Election Election
-	Health   Health
+	VIP        VIP
+	Masters    []Master // sorted by name
+	Etcd       Etcd
+	Election   Election
+	Health     Health
+	Kubeadm    Kubeadm
+	Unattended Unattended
 
 	// Warnings are about what works, but probably not as meant.
 	Warnings []Warning
@@ -135,6 +137,8 @@ func Default() *Config {
 			Rise:      2,
 			Fall:      3,
 		},
+		Kubeadm:    Kubeadm{UploadCerts: true, TokenTTL: 24 * time.Hour},
+		Unattended: Unattended{JoinWindow: CertificateKeyLifetime},
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 var sameConfig = cmp.Options{
 	cmpopts.IgnoreUnexported(Config{}),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
@@ -97,6 +98,7 @@ fall = 5
 			APIServer: "https://198.51.100.162:6443/readyz", Manifest: "/manifests/kube-apiserver.yaml", CA: "/pki/api.crt",
 			Interval: 2 * time.Second, Timeout: 500 * time.Millisecond, Rise: 1, Fall: 5,
 		},
+		Kubeadm: Default().Kubeadm, Unattended: Default().Unattended,
 	}
 	if diff := cmp.Diff(want, got, sameConfig); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)

@@ -15,7 +15,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(Reference())
 	f.Add(uncomment(Reference()))
 	f.Add(exampleConfig().TOML())
-	for _, group := range [][]problemCase{syntaxCases, unknownCases, vipCases, masterCases, etcdCases, electionCases, healthCases} {
+	for _, group := range [][]problemCase{syntaxCases, unknownCases, vipCases, masterCases, etcdCases, electionCases, healthCases, kubeadmCases, unattendedCases} {
 		for _, tt := range group {
 			f.Add([]byte(tt.text))
 		}

@@ -9,7 +9,7 @@ import (
 
 // Each case is a file and what it is told, one problem a line.
 func TestProblems(t *testing.T) {
-	for _, group := range [][]problemCase{syntaxCases, unknownCases, vipCases, masterCases, etcdCases, electionCases, healthCases} {
+	for _, group := range [][]problemCase{syntaxCases, unknownCases, vipCases, masterCases, etcdCases, electionCases, healthCases, kubeadmCases, unattendedCases} {
 		for _, tt := range group {
 			t.Run(tt.name, func(t *testing.T) {
 				_, err := Decode("f", []byte(tt.text))
@@ -50,12 +50,10 @@ var unknownCases = []problemCase{
 	{"key of another section", "hold = \"3s\"\n", `f:1:8: hold: unknown key; it belongs under [election]`},
 	{"nothing like it", "[vip]\ngarp_repeat = 3\n", `f:2:15: vip.garp_repeat: unknown key; remove it; known here: address, interface`},
 	{"quoted path is not a path", "\"vip.address\" = \"198.51.100.166\"\n",
-		`f:1:17: "vip.address": unknown key; remove it; known here: vip, masters, etcd, election, health`},
-	{"later sections", "[kubeadm]\nversion = \"v1.34.4\"\n[unattended]\n[metrics]\nlisten = \"\"\n[health]\ngateway = \"off\"\n", `
-f:1: kubeadm: this section is not in this version of havip; remove it
-f:3: unattended: this section is not in this version of havip; remove it
-f:4: metrics: this section is not in this version of havip; remove it
-f:7:11: health.gateway: this key is not in this version of havip; remove it`},
+		`f:1:17: "vip.address": unknown key; remove it; known here: vip, masters, etcd, election, health, kubeadm, unattended`},
+	{"later sections", "[metrics]\nlisten = \"\"\n[health]\ngateway = \"off\"\n", `
+f:1: metrics: this section is not in this version of havip; remove it
+f:4:11: health.gateway: this key is not in this version of havip; remove it`},
 	{"sections that are none", "vip = \"198.51.100.166\"\nelection = 3\n[[masters]]\nn1 = \"198.51.100.162\"\n", `
 f:1:7: vip: is text, must be a section; write [vip] on a line of its own and its keys below
 f:2:12: election: is a number, must be a section; write [election] on a line of its own and its keys below

@@ -24,12 +24,12 @@ func Minimal() []byte {
 `)
 }
 
-// Reference returns a file with every key, its explanation and its default.
-// Keys are commented out with a bare #, explanations begin with "# "; without
+// Reference returns a file with every key, its explanation and its default, or
+// an example where there is none. Keys are commented out with a bare #, explanations begin with "# "; without
 // these marks it decodes to the defaults and the addresses of an example.
 func Reference() []byte {
 	var b bytes.Buffer
-	b.WriteString("# Every key of havip's configuration, with its default.\n")
+	b.WriteString("# Every key of havip's configuration, with its default or an example.\n")
 	b.WriteString("# To set one, remove the # before it.\n")
 	b.WriteString("# Durations are text with a unit: \"400ms\", \"4.5s\", \"1m\". Paths are absolute.\n")
 	shown := exampleConfig()

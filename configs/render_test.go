@@ -82,6 +82,19 @@ func TestReferenceShowsTheDefaults(t *testing.T) {
 			t.Errorf("priority %d, default %d", got.Priority(m.Name), want.Priority(m.Name))
 		}
 	}
+	for _, s := range []section{kubeadmSection, unattendedSection} {
+		for _, k := range s.keys {
+			if shown := k.show(got); shown != k.literal() {
+				t.Errorf("%s.%s is %s, the reference shows %s", s.name, k.name, shown, k.literal())
+			}
+		}
+	}
+	for _, m := range got.Masters {
+		if got.Advertise(m) != want.Advertise(m) {
+			t.Errorf("%s advertises %s, by default %s", m.Name, got.Advertise(m), want.Advertise(m))
+		}
+	}
+	got.Kubeadm, got.Unattended = want.Kubeadm, want.Unattended
 	got.Election, want.Election = Election{}, Election{} // compared above, except this
 	if diff := cmp.Diff(want, got, sameConfig); diff != "" {
 		t.Errorf("config (-default +reference):\n%s", diff)

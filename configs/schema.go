@@ -22,8 +22,6 @@ const (
 
 // later names what other versions of havip understand and this one does not.
 var later = map[string]bool{
-	"kubeadm":        true,
-	"unattended":     true,
 	"metrics":        true,
 	"health.gateway": true,
 }
@@ -105,6 +103,9 @@ var schema = []section{
 				func(c *Config) *int { return &c.Health.Fall }),
 		},
 	},
+	kubeadmSection,
+	advertiseSection,
+	unattendedSection,
 }
 
 // timeKey is a key of [election] that has no constant default in the code: the

@@ -21,10 +21,12 @@ func exampleConfig() *Config {
 	c := Default()
 	c.VIP.Addresses = []netip.Addr{netip.MustParseAddr("198.51.100.166")}
 	c.Election.Priority = make(map[string]int)
+	c.Kubeadm.Advertise = make(map[string]netip.Addr)
 	for i, address := range []string{"198.51.100.162", "198.51.100.163", "198.51.100.164"} {
 		name := fmt.Sprintf("n%d", i+1)
 		c.Masters = append(c.Masters, Master{Name: name, Address: netip.MustParseAddr(address)})
 		c.Election.Priority[name] = DefaultPriority
+		c.Kubeadm.Advertise[name] = netip.MustParseAddr(address)
 	}
 	return c
 }
