@@ -44,19 +44,23 @@ type faces struct {
 	stateDir string
 	clock    Clock
 	log      *slog.Logger
-	ask      func(ctx context.Context, host string) (status.Member, string) // the etcd member of a master that says nothing
-	reading  chan struct{}                                                  // has a token while the kernel is asked for the addresses
-	draining sync.Mutex                                                     // file and machine hear of drains in the same order
+	ask      func(ctx context.Context, host string) (status.Member, string)     // the etcd member of a master that says nothing
+	knock    func(ctx context.Context, address string) (open bool, text string) // at a master's port
+	etcdData string                                                             // path that is there on a node that was a member
+	reading  chan struct{}                                                      // has a token while the kernel is asked for the addresses
+	draining sync.Mutex                                                         // file and machine hear of drains in the same order
+	claiming sync.Mutex                                                         // and of claims
 
 	mu      sync.Mutex
 	box     *mailbox        // nil: no loop
 	address Address         // beside box
-	names   []string        // of the masters, beside box
+	cfg     *configs.Config // beside box
+	self    configs.Master  // beside box
 	idle    status.Document // without a loop
 }
 
 func newFaces(stateDir string, c Clock, log *slog.Logger) *faces {
-	return &faces{stateDir: stateDir, clock: c, log: log, ask: dialMember, reading: make(chan struct{}, 1)}
+	return &faces{stateDir: stateDir, clock: c, log: log, ask: dialMember, knock: knock, etcdData: etcdData, reading: make(chan struct{}, 1)}
 }
 
 func (f *faces) setIdle(d status.Document) {
@@ -65,13 +69,10 @@ func (f *faces) setIdle(d status.Document) {
 	f.box, f.idle = nil, d
 }
 
-func (f *faces) setLoop(box *mailbox, a Address, masters []configs.Master) {
+func (f *faces) setLoop(box *mailbox, a Address, cfg *configs.Config, self configs.Master) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.box, f.address, f.names = box, a, nil
-	for _, m := range masters {
-		f.names = append(f.names, m.Name)
-	}
+	f.box, f.address, f.cfg, f.self = box, a, cfg, self
 }
 
 // loop returns the loop's mailbox, or nil and the document that stands in for
@@ -87,7 +88,7 @@ func (f *faces) loop() (*mailbox, Address, status.Document) {
 func (f *faces) knows(master string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Contains(f.names, master)
+	return slices.ContainsFunc(f.cfg.Masters, func(m configs.Master) bool { return m.Name == master })
 }
 
 func (f *faces) handler() http.Handler {
@@ -98,8 +99,11 @@ func (f *faces) handler() http.Handler {
 	mux.HandleFunc("POST "+status.PathUndrain, f.root(f.drainOff))
 	mux.HandleFunc("POST "+status.PathShutdown, f.root(f.shutdown))
 	mux.HandleFunc("POST "+status.PathRelease, f.root(f.release))
+	mux.HandleFunc("GET "+status.PathClaim, f.claimState)
+	mux.HandleFunc("POST "+status.PathClaim, f.root(f.claim))
+	mux.HandleFunc("POST "+status.PathClaimEnd, f.root(f.claimEnd))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		for _, p := range []string{status.PathStatus, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathShutdown, status.PathRelease} {
+		for _, p := range []string{status.PathStatus, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathShutdown, status.PathRelease, status.PathClaim, status.PathClaimEnd} {
 			if r.URL.Path == p {
 				status.WriteFailure(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s", p, r.Method), "")
 				return

@@ -194,7 +194,7 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 		Node: l.self.Name, Incarnation: l.process, Timing: l.timing,
 		Priority: l.cfg.Priority(l.self.Name), Preempt: l.cfg.Election.Preempt,
 	}, l.now(), saved, l.drain != nil)
-	d.faces.setLoop(l.box, address, l.cfg.Masters)
+	d.faces.setLoop(l.box, address, l.cfg, l.self)
 
 	inner, end := context.WithCancel(life)
 	defer end()

@@ -238,6 +238,7 @@ type fakeAddress struct {
 	found    func() ([]vip.Found, error)
 	link     func() (vip.Link, error)
 	answers  func() (net.HardwareAddr, bool) // who answers a probe
+	passes   func() (bool, error)
 	watch    func(context.Context, func(vip.Event)) error
 	announce func(ctx context.Context, trigger <-chan struct{}, owned func() bool) error
 }
@@ -256,6 +257,9 @@ func (f *fakeAddress) Probe(ctx context.Context, n int, wait time.Duration) (net
 	}
 	mac, answered := f.answers()
 	return mac, answered, nil
+}
+func (f *fakeAddress) Passes(context.Context, []netip.Addr, int, time.Duration) (bool, error) {
+	return f.passes()
 }
 func (f *fakeAddress) Used(ctx context.Context, n int, wait time.Duration) (net.HardwareAddr, bool, error) {
 	return f.Probe(ctx, n, wait)
@@ -286,6 +290,7 @@ type kernel struct {
 func (k *kernel) address() *fakeAddress {
 	a := &fakeAddress{link: func() (vip.Link, error) { return eth0, nil }}
 	a.answers = func() (net.HardwareAddr, bool) { return nil, false }
+	a.passes = func() (bool, error) { return true, nil }
 	a.set = func(lifetime int, latest time.Duration) (time.Duration, error) {
 		now := k.b.clock().Boot()
 		if now > latest {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"net"
+	"net/netip"
 	"time"
 
 	"havip/election/etcd"
@@ -40,6 +41,8 @@ type Address interface {
 	// Probe asks the link n times, wait apart, whether somebody uses the address
 	// or probes for it too.
 	Probe(ctx context.Context, n int, wait time.Duration) (mac net.HardwareAddr, answered bool, err error)
+	// Passes reports whether a gateway of the link or one of the others on it answers.
+	Passes(ctx context.Context, others []netip.Addr, n int, wait time.Duration) (bool, error)
 	// Used is Probe without counting others' probes.
 	Used(ctx context.Context, n int, wait time.Duration) (mac net.HardwareAddr, answered bool, err error)
 	// Watch delivers what happens to the address and its link.

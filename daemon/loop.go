@@ -108,6 +108,8 @@ type (
 		err      error
 	}
 	tripIs struct{ d time.Duration }
+	// standing asks where this node stands, for a claim.
+	standing struct{ answer chan claimStanding }
 )
 
 // claimed is a conflict and when it last came.
@@ -205,6 +207,8 @@ func (l *loop) handle(ev any) {
 		l.query(e)
 	case command:
 		l.command(e)
+	case standing:
+		e.answer <- l.claimStanding()
 	case timersNote:
 		l.timersNote(e)
 	case tripIs:
@@ -316,6 +320,11 @@ func (l *loop) conflict(e vip.Conflict) {
 	c.Count++
 	l.conflicts[key] = c
 	l.forgetConflicts()
+	if l.machine.View().Claim > 0 {
+		// There is no record yet that says whose the address is.
+		l.step(election.Unclaim{Reason: fmt.Sprintf("%s claims %s too", e.MAC, e.Addr)})
+		return
+	}
 	if l.foreign != 0 && now-l.foreign < conflictEvery {
 		return
 	}

@@ -47,6 +47,8 @@ type shell struct {
 	sent   *messages // to systemd
 	logged *lines
 	*fakeSystemd
+	open      map[string]bool // ports of other masters that accept connections
+	etcdComes func()          // with bare
 
 	stop  func() // as SIGTERM does
 	crash func() // as SIGKILL does, as far as a process can
@@ -97,6 +99,8 @@ func (b *bench) shell(name string) *shell {
 	s.d.notifier.send = s.sent.add
 	s.d.faces = newFaces(s.d.StateDir, s.d.clock, s.d.Log)
 	s.d.faces.ask = func(context.Context, string) (status.Member, string) { return status.MemberUnreachable, "no answer" }
+	s.d.faces.knock = func(_ context.Context, address string) (bool, string) { return s.open[address], "is closed" }
+	s.d.faces.etcdData = filepath.Join(dir, "etcd", "member")
 	self := cfg.Masters[slices.IndexFunc(cfg.Masters, func(m configs.Master) bool { return m.Name == name })]
 	s.l = s.d.newLoop(cfg, self, timing, s.lock, s.addr)
 	return s

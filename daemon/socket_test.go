@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"havip/configs"
 	"havip/daemon/status"
 	"havip/election"
 )
@@ -137,7 +138,7 @@ func TestSocketModeAndStaleFile(t *testing.T) {
 func TestOnlyRootChanges(t *testing.T) {
 	needRoot(t)
 	f, path := served(t)
-	f.setLoop(newMailbox(), nil, nil)
+	f.setLoop(newMailbox(), nil, &configs.Config{}, configs.Master{})
 	// The peer may open the socket, as the group havip may, and is not root.
 	if err := os.Chmod(path, 0o666); err != nil {
 		t.Fatal(err)
@@ -350,7 +351,7 @@ func TestLoopThatDoesNotAnswer(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		n1 := b.shell("n1")
 		n1.shells = nil
-		n1.d.faces.setLoop(newMailbox(), n1.addr, n1.l.cfg.Masters) // nobody empties it
+		n1.d.faces.setLoop(newMailbox(), n1.addr, n1.l.cfg, n1.l.self) // nobody empties it
 		if code, _ := n1.ask("GET", "/v1/status", ""); code != http.StatusServiceUnavailable {
 			t.Errorf("status: %d", code)
 		}

@@ -63,7 +63,8 @@ type routeInfo struct {
 	dst    netip.Prefix // /0 for a default route; only the main table's routes have it
 	index  int
 	metric int
-	local  bool // the destination is an address of this node
+	local  bool       // the destination is an address of this node
+	via    netip.Addr // the gateway; only the main table's routes have it
 }
 
 // addrInfo is one address on one link.

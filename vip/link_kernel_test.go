@@ -379,3 +379,27 @@ func TestClearResets(t *testing.T) {
 		t.Errorf("the client was told %v", err)
 	}
 }
+
+// TestPasses: a neighbour that answers proves that the link passes frames.
+func TestPasses(t *testing.T) {
+	l := newLab(t)
+	const n, wait = 4, 50 * time.Millisecond
+	v := l.vip(t, vip4)
+	other, silent := netip.MustParseAddr("198.51.100.163"), netip.MustParseAddr("198.51.100.164")
+	ip(t, "addr", "replace", "198.51.100.162/24", "dev", l.node)
+	if ok, err := v.Passes(t.Context(), []netip.Addr{other, silent}, n, wait); err != nil || ok {
+		t.Fatalf("nobody is there: %v, %v", ok, err)
+	}
+	ip(t, "-n", l.ns, "addr", "add", "198.51.100.163/24", "dev", l.peer)
+	if ok, err := v.Passes(t.Context(), []netip.Addr{other, silent}, n, wait); err != nil || !ok {
+		t.Errorf("a master answers: %v, %v", ok, err)
+	}
+	own := []netip.Addr{netip.MustParseAddr("198.51.100.162")}
+	if _, err := v.Passes(t.Context(), own, n, wait); err == nil {
+		t.Error("asked nobody but itself, and says nothing")
+	}
+	ip(t, "route", "add", "192.0.2.0/24", "via", "198.51.100.163", "dev", l.node)
+	if ok, err := v.Passes(t.Context(), nil, n, wait); err != nil || !ok {
+		t.Errorf("the gateway answers: %v, %v", ok, err)
+	}
+}

@@ -166,13 +166,19 @@ func routesOf(r netlink.Route, a netip.Addr) []routeInfo {
 		dst = p
 	}
 	if len(r.MultiPath) == 0 {
-		return []routeInfo{{dst: dst, index: r.LinkIndex, metric: r.Priority}}
+		return []routeInfo{{dst: dst, index: r.LinkIndex, metric: r.Priority, via: gateway(r.Gw)}}
 	}
 	var out []routeInfo
 	for _, hop := range r.MultiPath {
-		out = append(out, routeInfo{dst: dst, index: hop.LinkIndex, metric: r.Priority})
+		out = append(out, routeInfo{dst: dst, index: hop.LinkIndex, metric: r.Priority, via: gateway(hop.Gw)})
 	}
 	return out
+}
+
+// gateway is the zero Addr for a route without one.
+func gateway(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
 }
 
 func (s system) addrs(like []netip.Addr) ([]addrInfo, error) {

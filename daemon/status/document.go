@@ -97,6 +97,7 @@ const (
 	RoleWaiting   Role = "waiting"   // no usable etcd member on the node yet
 	RoleCandidate Role = "candidate" // could take over
 	RoleHolder    Role = "holder"
+	RoleClaimant  Role = "claimant"  // holds it by a claim, before there is etcd
 	RoleReleasing Role = "releasing" // clearing the address to give it away
 	RoleDrained   Role = "drained"   // kept out by the operator, or its node goes down
 )
@@ -112,7 +113,7 @@ const (
 
 // Self is what this node's own election machine does.
 type Self struct {
-	Role      Role   `json:"role"`                 // waiting, candidate, holder, releasing or drained; "" while not configured
+	Role      Role   `json:"role"`                 // waiting, candidate, holder, claimant, releasing or drained; "" while not configured
 	Reason    string `json:"reason,omitempty"`     // of its last transition
 	Pending   string `json:"pending,omitempty"`    // an operation under way, such as "handover to n2"
 	DrainedBy string `json:"drained_by,omitempty"` // with drained: who asked and when, one sentence

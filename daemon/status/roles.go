@@ -18,6 +18,8 @@ func judgeRoles(d *Document) {
 
 func roleOf(d *Document, m *Master) Role {
 	switch {
+	case m.Self && m.Says == RoleClaimant:
+		return RoleClaimant
 	case d.held() && d.Holder.Node == m.Name && (!m.Self || m.Says != RoleReleasing):
 		return RoleHolder
 	case m.Self:

@@ -1,0 +1,381 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"havip/configs"
+	"havip/daemon/status"
+	"havip/election"
+)
+
+const (
+	// claimFor is how long a claim lasts without being renewed: long enough for a
+	// restart of kubeadm init, short enough to be waited out.
+	claimFor = time.Minute
+
+	// The look at the wire before a claim: three questions, a second apart, as RFC
+	// 5227 section 2.1.1 has it. election.ClaimFacts says what it must find.
+	claimLooks     = 3
+	claimLookPause = time.Second
+
+	// portTimeout bounds asking one port of another master.
+	portTimeout = time.Second
+
+	// neighbourPause is between two questions to the link's neighbours.
+	neighbourPause = 500 * time.Millisecond
+
+	// etcdData is there on a node on which kubeadm has ever started a stacked
+	// member, unless its data was put elsewhere; then the manifest tells.
+	etcdData = "/var/lib/etcd/member"
+)
+
+// claimFile remembers a claim across restarts and reboots. One that the election
+// has taken over is never begun again.
+type claimFile struct {
+	Run   string            `json:"run"`
+	State status.ClaimState `json:"state"` // held, handed or ended
+	At    time.Time         `json:"at"`
+}
+
+func (f *faces) claimPath() string { return filepath.Join(f.stateDir, "claim.json") }
+
+// loadClaim returns the zero value if there never was one.
+func (f *faces) loadClaim() (claimFile, error) {
+	var c claimFile
+	b, err := os.ReadFile(f.claimPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("read claim: %w", err)
+	}
+	if err := json.Unmarshal(b, &c); err != nil {
+		return c, fmt.Errorf("read claim %s: %w", f.claimPath(), err)
+	}
+	return c, nil
+}
+
+// saveClaim returns when it is on the disk: what is allowed after it hangs on it.
+func (f *faces) saveClaim(run string, s status.ClaimState) error {
+	c := claimFile{Run: run, State: s, At: f.clock.Wall().UTC().Truncate(time.Second)}
+	if err := os.MkdirAll(f.stateDir, 0o755); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	if err := replaceFile(f.claimPath(), c, (*os.File).Sync); err != nil {
+		return err
+	}
+	return syncDir(f.stateDir)
+}
+
+// claimStanding is where this node stands, by the loop's word.
+type claimStanding struct {
+	role   election.Role
+	left   time.Duration // of a claim
+	record bool          // etcd answers with a quorum here
+	aside  bool
+	looks  time.Duration // the clock, now
+}
+
+func (l *loop) claimStanding() claimStanding {
+	v, now := l.machine.View(), l.clock.Boot()
+	s := claimStanding{role: v.Role, record: v.Etcd.Local, aside: v.Role == election.Drained, looks: now}
+	if v.Claim > 0 {
+		s.left = v.Claim - now
+	}
+	return s
+}
+
+func (f *faces) standing(ctx context.Context, box *mailbox) (claimStanding, error) {
+	q := standing{make(chan claimStanding, 1)}
+	box.put(q)
+	select {
+	case s := <-q.answer:
+		return s, nil
+	case <-ctx.Done():
+		return claimStanding{}, ctx.Err()
+	case <-time.After(commandTimeout):
+		return claimStanding{}, errors.New("the daemon's loop does not answer")
+	}
+}
+
+// claimState answers GET.
+func (f *faces) claimState(w http.ResponseWriter, r *http.Request) {
+	f.answerClaim(w, r, f.claimNow)
+}
+
+func (f *faces) claim(w http.ResponseWriter, r *http.Request) {
+	var req status.ClaimRequest
+	if !readBody(w, r, &req) {
+		return
+	}
+	if req.Run == "" && !req.Check {
+		status.WriteFailure(w, http.StatusBadRequest, "run: is missing", "havipctl init names it")
+		return
+	}
+	f.answerClaim(w, r, func(ctx context.Context, box *mailbox) (status.Claim, error) { return f.askClaim(ctx, box, req) })
+}
+
+func (f *faces) claimEnd(w http.ResponseWriter, r *http.Request) {
+	var req status.ClaimEnd
+	if !readBody(w, r, &req) {
+		return
+	}
+	f.answerClaim(w, r, func(ctx context.Context, box *mailbox) (status.Claim, error) { return f.endClaim(ctx, box, req.Run) })
+}
+
+// answerClaim lets one request at a time have its way with the claim.
+func (f *faces) answerClaim(w http.ResponseWriter, r *http.Request, do func(context.Context, *mailbox) (status.Claim, error)) {
+	box, _, _ := f.loop()
+	if box == nil {
+		status.WriteFailure(w, http.StatusConflict, notRunning, notRunningHint)
+		return
+	}
+	f.claiming.Lock()
+	defer f.claiming.Unlock()
+	c, err := do(r.Context(), box)
+	if err != nil {
+		status.WriteFailure(w, http.StatusServiceUnavailable, err.Error(), "journalctl -u havipd")
+		return
+	}
+	c.Schema = status.Schema
+	if c.Findings == nil {
+		c.Findings = []status.ClaimFinding{}
+	}
+	status.WriteAnswer(w, c)
+}
+
+// claimNow says how the claim stands. What the election has taken over is
+// written down before anybody is told, since other nodes may join from then on.
+func (f *faces) claimNow(ctx context.Context, box *mailbox) (status.Claim, error) {
+	file, err := f.loadClaim()
+	if err != nil {
+		return status.Claim{}, err
+	}
+	s, err := f.standing(ctx, box)
+	if err != nil {
+		return status.Claim{}, err
+	}
+	c := status.Claim{State: file.State, Run: file.Run}
+	switch {
+	case file.Run == "":
+		c.State = status.ClaimNone
+	case file.State != status.ClaimHeld:
+	case s.role == election.Claimant:
+		c.LeftMS = s.left.Milliseconds()
+	case s.role == election.Holder:
+		c.State = status.ClaimHanded
+		return c, f.saveClaim(file.Run, status.ClaimHanded)
+	default:
+		c.State = status.ClaimExpired
+	}
+	return c, nil
+}
+
+// askClaim begins or renews a claim, or says why not.
+func (f *faces) askClaim(ctx context.Context, box *mailbox, req status.ClaimRequest) (status.Claim, error) {
+	now, err := f.claimNow(ctx, box)
+	if err != nil {
+		return status.Claim{}, err
+	}
+	switch {
+	case now.State == status.ClaimHanded && now.Run == req.Run:
+		return now, nil
+	case now.State == status.ClaimHeld && now.Run != req.Run:
+		return refused(now, "VIP", "another run of havipctl init has the claim", "wait for it, or end it: havipctl release"), nil
+	case now.State == status.ClaimHeld && !req.Check:
+		return f.tellClaim(ctx, box, req.Run, 0)
+	case now.State == status.ClaimHeld:
+		return now, nil
+	}
+	before, err := f.standing(ctx, box)
+	if err != nil {
+		return status.Claim{}, err
+	}
+	if before.role == election.Holder {
+		return refused(now, "VIP", "the election gave this node the VIP already", "havipctl status"), nil
+	}
+	facts, findings := f.look(ctx)
+	after, err := f.standing(ctx, box)
+	if err != nil {
+		return status.Claim{}, err
+	}
+	facts.Record, facts.Aside = before.record || after.record, before.aside || after.aside
+	facts.Unfinished = now.Run == req.Run && now.Run != "" && now.State != status.ClaimHanded
+	for _, why := range facts.Refusals() {
+		findings = append(findings, finding(why))
+	}
+	if len(facts.Refusals()) > 0 || req.Check {
+		now.State = status.ClaimNone
+		now.Findings = findings
+		return now, nil
+	}
+	if err := f.saveClaim(req.Run, status.ClaimHeld); err != nil {
+		return status.Claim{}, err
+	}
+	c, err := f.tellClaim(ctx, box, req.Run, after.looks)
+	c.Findings = append(findings, c.Findings...)
+	return c, err
+}
+
+func refused(c status.Claim, subject, what, fix string) status.Claim {
+	c.State, c.LeftMS = status.ClaimNone, 0
+	c.Findings = []status.ClaimFinding{{Subject: subject, What: what, Fix: fix, Blocks: true}}
+	return c
+}
+
+// tellClaim has the machine begin or renew.
+func (f *faces) tellClaim(ctx context.Context, box *mailbox, run string, looked time.Duration) (status.Claim, error) {
+	done := send(box, command{make: func(t uint64) election.Event {
+		return election.Claim{Token: t, For: claimFor, Looked: looked}
+	}})
+	select {
+	case d := <-done:
+		if d.Err != "" {
+			return refused(status.Claim{Run: run}, "VIP", d.Err, "havipctl status"), nil
+		}
+	case <-ctx.Done():
+		return status.Claim{}, ctx.Err()
+	case <-time.After(commandTimeout):
+		return status.Claim{}, errors.New("the daemon's loop does not answer")
+	}
+	return f.claimNow(ctx, box)
+}
+
+func (f *faces) endClaim(ctx context.Context, box *mailbox, run string) (status.Claim, error) {
+	now, err := f.claimNow(ctx, box)
+	if err != nil || now.Run != run || now.State == status.ClaimHanded {
+		return now, err
+	}
+	done := send(box, command{make: func(t uint64) election.Event {
+		return election.Unclaim{Token: t, Reason: "given back by havipctl"}
+	}})
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return status.Claim{}, ctx.Err()
+	}
+	now.State, now.LeftMS = status.ClaimEnded, 0
+	return now, f.saveClaim(run, status.ClaimEnded)
+}
+
+// finding puts a refusal into words.
+func finding(why election.ClaimRefusal) status.ClaimFinding {
+	words := map[election.ClaimRefusal]status.ClaimFinding{
+		election.RefusedAside:    {Subject: "VIP", What: "this node is drained or goes down", Fix: "havipctl undrain"},
+		election.RefusedRecord:   {Subject: "etcd", What: "etcd answers here: the election decides who has the VIP", Fix: "havipctl status"},
+		election.RefusedAnswered: {Subject: "VIP", What: "somebody uses the VIP already, or asks for it at this moment", Fix: "free the address, or let the other init go on"},
+		election.RefusedSilence:  {Subject: "link", What: "nobody on the link answers, so nobody's silence proves anything", Fix: "check cable, switch port and VLAN; start another master or a gateway on the link"},
+		election.RefusedMember:   {Subject: "etcd", What: "this node has been part of a cluster", Fix: "join it to its cluster (havipctl join), or wipe it (havipctl reset)"},
+		election.RefusedMasterUp: {Subject: "masters", What: "another master runs already: there is a cluster, or one is being made", Fix: "havipctl join"},
+	}
+	w := words[why]
+	w.Blocks = true
+	return w
+}
+
+// look gathers what can be seen from this node: on the wire, at the other
+// masters' ports, and on the disk.
+func (f *faces) look(ctx context.Context) (election.ClaimFacts, []status.ClaimFinding) {
+	f.mu.Lock()
+	address, cfg, self := f.address, f.cfg, f.self
+	f.mu.Unlock()
+	var (
+		facts election.ClaimFacts
+		wire  []status.ClaimFinding
+		links []status.ClaimFinding
+		ports []status.ClaimFinding
+		wg    sync.WaitGroup
+	)
+	wg.Go(func() { facts.Answered, wire = lookAtWire(ctx, address, cfg.VIP.Addresses) })
+	wg.Go(func() { facts.Passing, links = lookAtNeighbours(ctx, address, cfg, self) })
+	wg.Go(func() { facts.MasterUp, ports = f.lookAtMasters(ctx, cfg, self) })
+	wg.Wait()
+	facts.Member = there(f.etcdData) || there(cfg.Etcd.Manifest)
+	return facts, append(append(wire, links...), ports...)
+}
+
+// lookAtWire: what cannot be asked counts as answered.
+func lookAtWire(ctx context.Context, a Address, vips []netip.Addr) (bool, []status.ClaimFinding) {
+	mac, answered, err := a.Probe(ctx, claimLooks, claimLookPause)
+	switch {
+	case err != nil:
+		return true, []status.ClaimFinding{{Subject: "VIP", What: err.Error(), Fix: "havipctl status"}}
+	case answered:
+		return true, []status.ClaimFinding{{Subject: "VIP", What: fmt.Sprintf("%v is answered, or asked for, by %v", vips, mac)}}
+	}
+	return false, nil
+}
+
+func lookAtNeighbours(ctx context.Context, a Address, cfg *configs.Config, self configs.Master) (bool, []status.ClaimFinding) {
+	var others []netip.Addr
+	for _, m := range cfg.Masters {
+		if m.Name != self.Name {
+			others = append(others, m.Address)
+		}
+	}
+	ok, err := a.Passes(ctx, others, claimLooks, neighbourPause)
+	if err != nil {
+		return false, []status.ClaimFinding{{Subject: "link", What: err.Error()}}
+	}
+	return ok, nil
+}
+
+// Ports by which a master shows that it runs: etcd's for its peers and the API
+// server's, in kubeadm's manifests.
+var masterPorts = []string{"2380", "6443"}
+
+func (f *faces) lookAtMasters(ctx context.Context, cfg *configs.Config, self configs.Master) (up bool, findings []status.ClaimFinding) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, m := range cfg.Masters {
+		if m.Name == self.Name {
+			continue
+		}
+		for _, port := range masterPorts {
+			wg.Go(func() {
+				open, text := f.knock(ctx, net.JoinHostPort(m.Address.String(), port))
+				mu.Lock()
+				defer mu.Unlock()
+				up = up || open
+				findings = append(findings, status.ClaimFinding{Subject: m.Name, What: "port " + port + " " + text})
+			})
+		}
+	}
+	wg.Wait()
+	return up, findings
+}
+
+// knock reports whether somebody accepts connections there.
+func knock(ctx context.Context, address string) (bool, string) {
+	ctx, cancel := context.WithTimeout(ctx, portTimeout)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	switch {
+	case err == nil:
+		c.Close()
+		return true, "accepts connections"
+	case errors.Is(err, unix.ECONNREFUSED):
+		return false, "is closed"
+	default:
+		return false, "is silent"
+	}
+}
+
+// there: what cannot be looked at counts as there.
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}

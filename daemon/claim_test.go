@@ -1,0 +1,276 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"havip/daemon/status"
+	"havip/election/etcd"
+	"havip/vip"
+)
+
+// bare is n1 before there is any etcd.
+func bare(b *bench) *shell {
+	n1 := b.shell("n1")
+	follow := n1.lock.run
+	come := make(chan struct{})
+	n1.etcdComes = func() { close(come) }
+	n1.lock.run = func(ctx context.Context, sink func(etcd.Event)) error {
+		sink(etcd.Status{State: etcd.NotConfigured, Reason: "ca.crt is not there"})
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-come:
+			return follow(ctx, sink)
+		}
+	}
+	return n1
+}
+
+// askClaim makes one request, and lets the time pass that it takes.
+func (s *shell) askClaim(method, path, body string) status.Claim {
+	s.t.Helper()
+	code, answer := s.ask(method, path, body)
+	var c status.Claim
+	if err := json.Unmarshal(answer, &c); err != nil || code != http.StatusOK {
+		s.t.Fatalf("%s %s: %d %s: %v", method, path, code, answer, err)
+	}
+	return c
+}
+
+func (s *shell) claim(run string) status.Claim {
+	s.t.Helper()
+	return s.askClaim(http.MethodPost, status.PathClaim, fmt.Sprintf(`{"run": %q}`, run))
+}
+
+func (s *shell) claimState() status.Claim {
+	s.t.Helper()
+	return s.askClaim(http.MethodGet, status.PathClaim, "")
+}
+
+func blocks(c status.Claim) string {
+	var why []string
+	for _, f := range c.Findings {
+		if f.Blocks {
+			why = append(why, f.Subject+": "+f.What)
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+// The address is there from the claim on, until long after etcd has taken over.
+func TestClaimUntilTheElection(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b).start()
+		b.pass(time.Second)
+		if c := n1.claimState(); c.State != status.ClaimNone {
+			t.Errorf("before: %+v", c)
+		}
+		c := n1.claim("r1")
+		if c.State != status.ClaimHeld || c.Run != "r1" || c.LeftMS != claimFor.Milliseconds() {
+			t.Fatalf("claimed: %+v", c)
+		}
+		b.pass(setTakes)
+		if !n1.kernel.has() {
+			t.Fatal("the address is not there")
+		}
+		if d := n1.document(); d.Self.Role != status.RoleClaimant || d.Holder == nil || d.Holder.Node != "n1" {
+			t.Errorf("status: %+v, %+v", d.Self, d.Holder)
+		}
+		for range 5 {
+			b.pass(claimFor / 3)
+			if c := n1.claim("r1"); c.State != status.ClaimHeld {
+				t.Fatalf("renewed: %+v", c)
+			}
+		}
+		n1.etcdComes()
+		b.pass(10 * time.Second)
+		if c := n1.claimState(); c.State != status.ClaimHanded {
+			t.Errorf("with etcd: %+v", c)
+		}
+		if cleared := b.times("n1", "clear"); len(cleared) > 1 || !n1.kernel.has() {
+			t.Errorf("cleared at %v, the address is there: %v", cleared, n1.kernel.has())
+		}
+		if c := n1.claim("r1"); c.State != status.ClaimHanded {
+			t.Errorf("asked again: %+v", c)
+		}
+		if c := n1.claim("r2"); c.State != status.ClaimNone || !strings.Contains(blocks(c), "the election gave this node the VIP already") {
+			t.Errorf("another run: %+v", c)
+		}
+	})
+}
+
+func TestClaimIsRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before func(*shell)
+		want   string
+	}{
+		"somebody answers": {func(s *shell) {
+			s.addr.answers = func() (net.HardwareAddr, bool) { return net.HardwareAddr{2, 0, 0, 0, 0, 9}, true }
+		}, "VIP: somebody uses the VIP already"},
+		"nobody answers at all": {func(s *shell) { s.addr.passes = func() (bool, error) { return false, nil } }, "link: nobody on the link answers"},
+		"the link is down": {func(s *shell) {
+			s.addr.passes = func() (bool, error) { return false, errors.New("eth0: link is down") }
+		}, "link: nobody on the link answers"},
+		"an etcd member elsewhere": {func(s *shell) { s.open = map[string]bool{"198.51.100.163:2380": true} }, "masters: another master runs already"},
+		"an API server elsewhere":  {func(s *shell) { s.open = map[string]bool{"198.51.100.164:6443": true} }, "masters: another master runs already"},
+		"its own ports count not":  {func(s *shell) { s.open = map[string]bool{"198.51.100.162:6443": true} }, ""},
+		"it was a member":          {func(s *shell) { mustMkdir(s, s.d.faces.etcdData) }, "etcd: this node has been part of a cluster"},
+		"a manifest":               {func(s *shell) { mustMkdir(s, s.l.cfg.Etcd.Manifest) }, "etcd: this node has been part of a cluster"},
+		"drained":                  {func(s *shell) { s.ask(http.MethodPost, status.PathDrain, "") }, "VIP: this node is drained or goes down"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, b *bench) {
+				n1 := bare(b).start()
+				b.pass(time.Second)
+				tt.before(n1)
+				c := n1.claim("r1")
+				b.pass(time.Second)
+				if got := blocks(c); !strings.HasPrefix(got, tt.want) || (tt.want == "") != (got == "") {
+					t.Errorf("blocked by %q, want %q", got, tt.want)
+				}
+				if granted := tt.want == ""; n1.kernel.has() != granted || (c.State == status.ClaimHeld) != granted {
+					t.Errorf("the address is there: %v, %+v", n1.kernel.has(), c)
+				}
+			})
+		})
+	}
+}
+
+func mustMkdir(s *shell, path string) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// A check tells the same and changes nothing.
+func TestClaimCheck(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b).start()
+		b.pass(time.Second)
+		c := n1.askClaim(http.MethodPost, status.PathClaim, `{"run": "r1", "check": true}`)
+		if c.State != status.ClaimNone || blocks(c) != "" || len(c.Findings) == 0 {
+			t.Errorf("%+v", c)
+		}
+		b.pass(time.Second)
+		if n1.kernel.has() || there(filepath.Join(n1.d.StateDir, "claim.json")) {
+			t.Error("something changed")
+		}
+	})
+}
+
+func TestClaimExpiresAndIsTakenUpAgain(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b).start()
+		b.pass(time.Second)
+		n1.claim("r1")
+		b.pass(claimFor + 100*time.Millisecond)
+		if c := n1.claimState(); c.State != status.ClaimExpired || n1.kernel.has() {
+			t.Errorf("%+v, the address is there: %v", c, n1.kernel.has())
+		}
+		mustMkdir(n1, n1.d.faces.etcdData) // its etcd had begun; nobody else could join yet
+		if c := n1.claim("r2"); c.State != status.ClaimNone {
+			t.Errorf("another run: %+v", c)
+		}
+		if c := n1.claim("r1"); c.State != status.ClaimHeld {
+			t.Errorf("the same run: %+v", c)
+		}
+	})
+}
+
+func TestClaimEnd(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b).start()
+		b.pass(time.Second)
+		n1.claim("r1")
+		b.pass(time.Second)
+		end := func(run string) status.Claim {
+			return n1.askClaim(http.MethodPost, status.PathClaimEnd, fmt.Sprintf(`{"run": %q}`, run))
+		}
+		if c := end("r2"); c.State != status.ClaimHeld || !n1.kernel.has() {
+			t.Errorf("ended by another run: %+v", c)
+		}
+		if c := end("r1"); c.State != status.ClaimEnded {
+			t.Errorf("%+v", c)
+		}
+		b.pass(100 * time.Millisecond)
+		if c := n1.claimState(); c.State != status.ClaimEnded || n1.kernel.has() {
+			t.Errorf("%+v, the address is there: %v", c, n1.kernel.has())
+		}
+	})
+}
+
+// Somebody else on the wire with the address: nobody can tell who is right, and
+// this node has nothing to lose yet.
+func TestClaimGivesWay(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b).start()
+		b.pass(time.Second)
+		n1.claim("r1")
+		b.pass(time.Second)
+		n1.kernel.happen(vip.Conflict{Addr: testVIP, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}})
+		b.pass(100 * time.Millisecond)
+		if n1.kernel.has() {
+			t.Error("keeps the address")
+		}
+		if !strings.Contains(n1.logged.String(), "02:00:00:00:00:09 claims 198.51.100.166 too") {
+			t.Errorf("log:\n%s", n1.logged)
+		}
+	})
+}
+
+// The process after a crash goes on with the claim and with the address.
+func TestClaimSurvivesTheDaemon(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b).start()
+		b.pass(time.Second)
+		n1.claim("r1")
+		b.pass(time.Second)
+		since := b.now()
+		n1.crash()
+		<-n1.done
+		synctest.Wait()
+		next := bare(b)
+		next.kernel.until = n1.kernel.until
+		next.start()
+		b.pass(10 * time.Second)
+		if c := next.claimState(); c.State != status.ClaimHeld || !next.kernel.has() {
+			t.Errorf("%+v, the address is there: %v", c, next.kernel.has())
+		}
+		for _, at := range b.times("n1", "clear") {
+			if at > since {
+				t.Errorf("cleared %v after the crash", at-since)
+			}
+		}
+	})
+}
+
+// What is written down as handed over stays so, whatever becomes of etcd.
+func TestHandedIsForEver(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b)
+		if err := n1.d.faces.saveClaim("r1", status.ClaimHanded); err != nil {
+			t.Fatal(err)
+		}
+		mustMkdir(n1, n1.d.faces.etcdData)
+		n1.start()
+		b.pass(time.Second)
+		if c := n1.claim("r1"); c.State != status.ClaimHanded {
+			t.Errorf("%+v", c)
+		}
+		b.pass(time.Second)
+		if n1.kernel.has() {
+			t.Error("claimed again")
+		}
+	})
+}
