@@ -26,7 +26,7 @@ func (n *Node) StartAPIServer() error {
 		return err
 	}
 	defer stderr.Close()
-	p := part("apiserver", n.Name, filepath.Join(n.pkiDir(), "apiserver.crt"), filepath.Join(n.pkiDir(), "apiserver.key"), string(Ready))
+	p := part("apiserver", n.Name, filepath.Join(n.PKI, "apiserver.crt"), filepath.Join(n.PKI, "apiserver.key"), string(Ready))
 	p.stderr = stderr
 	proc, stdin, stdout, err := n.ns.spawnPiped(p)
 	if err != nil {

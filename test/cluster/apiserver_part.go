@@ -33,13 +33,13 @@ type apiserver struct {
 
 // apiserverMain runs one; its arguments are the node's name, the certificate,
 // the key and the first mode. Each line on stdin is a new mode, answered by
-// the same line on stdout.
+// the same line on stdout. Without a mode it is ready for ever.
 func apiserverMain() error {
-	if len(os.Args) != 5 {
-		return errors.New("want four arguments: node, certificate, key, mode")
+	if len(os.Args) != 4 && len(os.Args) != 5 {
+		return errors.New("want three or four arguments: node, certificate, key, mode")
 	}
 	a := &apiserver{node: os.Args[1]}
-	a.mode.Store(APIServerMode(os.Args[4]))
+	a.mode.Store(Ready)
 	cert, err := tls.LoadX509KeyPair(os.Args[2], os.Args[3])
 	if err != nil {
 		return fmt.Errorf("load certificate: %w", err)
@@ -55,7 +55,10 @@ func apiserverMain() error {
 	failed := make(chan error, 3)
 	go func() { failed <- a.serveHTTPS(secure, cert) }()
 	go func() { failed <- a.serveWho(who) }()
-	go func() { failed <- a.readModes(os.Stdin) }()
+	if len(os.Args) == 5 {
+		a.mode.Store(APIServerMode(os.Args[4]))
+		go func() { failed <- a.readModes(os.Stdin) }()
+	}
 	return <-failed
 }
 

@@ -50,15 +50,11 @@ type Options struct {
 // Cluster is a running control plane. Its methods and those of its nodes are
 // for one goroutine; Sampler and Witness are safe for many.
 type Cluster struct {
-	VIPs    []netip.Addr
-	Nodes   []*Node
-	Sampler *Sampler
-	Witness *Witness // nil until StartWitness
+	*Stage
+	Nodes []*Node
 
 	opts    Options
 	dir     string
-	net     *netSwitch
-	client  *namespace
 	closing sync.Once
 	closed  error
 }
@@ -68,19 +64,13 @@ type Cluster struct {
 // that dies without it leaves only a directory behind, and the next Start
 // removes that.
 func Start(ctx context.Context, opts Options) (*Cluster, error) {
-	if os.Geteuid() != 0 {
-		return nil, errors.New("make network namespaces: needs root")
-	}
 	if err := opts.complete(); err != nil {
 		return nil, err
 	}
 	if err := removeLeftovers(); err != nil {
 		return nil, err
 	}
-	c := &Cluster{opts: opts, VIPs: []netip.Addr{VIP4}}
-	if opts.IPv6 {
-		c.VIPs = append(c.VIPs, VIP6)
-	}
+	c := &Cluster{opts: opts}
 	if err := c.build(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -102,7 +92,7 @@ func (o *Options) complete() error {
 		find   func() (string, error)
 		needed bool
 	}{
-		{&o.Etcd, func() (string, error) { return tool("etcd") }, true},
+		{&o.Etcd, func() (string, error) { return Tool("etcd") }, true},
 		{&o.Havipd, func() (string, error) { return built("havipd") }, !o.NoDaemon},
 		{&o.Havipctl, func() (string, error) { return built("havipctl") }, !o.NoDaemon},
 	} {
@@ -118,13 +108,18 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// tool finds a program that `make tools` builds.
-func tool(name string) (string, error) {
+// CacheDir is where the Makefile keeps what takes long to make.
+func CacheDir() string {
 	cache := os.Getenv("XDG_CACHE_HOME")
 	if cache == "" {
 		cache = filepath.Join(os.Getenv("HOME"), ".cache")
 	}
-	path := filepath.Join(cache, "havip", "bin", name)
+	return filepath.Join(cache, "havip")
+}
+
+// Tool finds a program that `make tools` builds.
+func Tool(name string) (string, error) {
+	path := filepath.Join(CacheDir(), "bin", name)
 	if _, err := os.Stat(path); err != nil {
 		return "", fmt.Errorf("%s binary missing: run make tools: %w", name, err)
 	}
@@ -172,27 +167,20 @@ func removeLeftovers() error {
 	return nil
 }
 
-// build makes everything that does not lose power: the wire, the client, the
-// observers and the nodes' disks.
+// build makes everything that does not lose power: the stage and the nodes'
+// disks.
 func (c *Cluster) build() (err error) {
 	if c.dir, err = os.MkdirTemp(shmDir, fmt.Sprintf("%s%d-", dirPrefix, os.Getpid())); err != nil {
 		return fmt.Errorf("make directory: %w", err)
 	}
-	if c.net, err = newSwitch(); err != nil {
+	vips := []netip.Addr{VIP4}
+	if c.opts.IPv6 {
+		vips = append(vips, VIP6)
+	}
+	if c.Stage, err = NewStage(c.dir, vips...); err != nil {
 		return err
 	}
-	if err := c.addClient(); err != nil {
-		return err
-	}
-	stderr, err := c.logFile("sampler.log")
-	if err != nil {
-		return err
-	}
-	defer stderr.Close()
-	if c.Sampler, err = startSampler(c.net.ns, c.VIPs, stderr); err != nil {
-		return err
-	}
-	p, err := newPKI()
+	p, err := NewPKI()
 	if err != nil {
 		return err
 	}
@@ -205,29 +193,6 @@ func (c *Cluster) build() (err error) {
 		}
 	}
 	return nil
-}
-
-func (c *Cluster) addClient() (err error) {
-	if c.client, err = newNamespace(); err != nil {
-		return err
-	}
-	mac := []byte{0x02, 0, 198, 51, 100, 200}
-	if err := c.net.plug("client", c.client, mac); err != nil {
-		return err
-	}
-	addresses := []netip.Prefix{clientPrefix4}
-	if c.opts.IPv6 {
-		addresses = append(addresses, clientPrefix6)
-	}
-	return c.client.configure(addresses...)
-}
-
-func (c *Cluster) logFile(name string) (*os.File, error) {
-	f, err := os.Create(filepath.Join(c.dir, name))
-	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
-	}
-	return f, nil
 }
 
 // PowerOn boots the nodes at once and waits until their etcd members serve.
@@ -245,20 +210,10 @@ func (c *Cluster) PowerOn(ctx context.Context, nodes ...*Node) error {
 
 // StartWitness starts the client that connects through the virtual address.
 func (c *Cluster) StartWitness() error {
-	if c.Witness != nil {
-		return nil
-	}
-	vip := VIP4
 	if c.opts.WitnessIPv6 {
-		vip = VIP6
+		return c.Stage.StartWitness(VIP6)
 	}
-	stderr, err := c.logFile("witness.log")
-	if err != nil {
-		return err
-	}
-	defer stderr.Close()
-	c.Witness, err = startWitness(c.client, vip, stderr)
-	return err
+	return c.Stage.StartWitness(VIP4)
 }
 
 // Node returns the node of that name, or nil.
@@ -300,21 +255,12 @@ func (c *Cluster) Close() error {
 
 func (c *Cluster) tearDown() error {
 	var errs []error
-	if c.Witness != nil {
-		errs = append(errs, c.Witness.close())
-	}
 	for _, n := range c.Nodes {
 		errs = append(errs, n.PowerOff())
 		errs = append(errs, os.RemoveAll(n.data))
 	}
-	if c.Sampler != nil {
-		errs = append(errs, c.Sampler.close())
-	}
-	if c.client != nil {
-		c.client.close()
-	}
-	if c.net != nil {
-		c.net.ns.close()
+	if c.Stage != nil {
+		errs = append(errs, c.Stage.Close())
 	}
 	if c.dir != "" {
 		errs = append(errs, os.RemoveAll(c.dir))

@@ -50,6 +50,8 @@ func TestObserversSeeAMoveByHand(t *testing.T) {
 
 	moving := Now()
 	must(t, n1.DeleteVIP(VIP4))
+	// Longer than the time between two attempts: the gap is to stand out.
+	must(t, Pause(t.Context(), ms(50)))
 	must(t, n2.AddVIP(VIP4))
 	c.forgetNeighbours(t)
 	if _, err := c.Sampler.WaitHolder(t.Context(), patience, "n2"); err != nil {
@@ -214,7 +216,7 @@ func TestTwoClustersAtOnce(t *testing.T) {
 func TestKilledOwnerLeavesNothing(t *testing.T) {
 	needRoot(t)
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), partVariable+"=owner")
+	cmd.Env = append(os.Environ(), PartVariable+"=owner")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	must(t, err)
@@ -244,7 +246,7 @@ func TestKilledOwnerLeavesNothing(t *testing.T) {
 }
 
 func TestAddressesOfFiveMasters(t *testing.T) {
-	c := &Cluster{dir: t.TempDir(), opts: Options{IPv6: true}}
+	c := &Cluster{dir: t.TempDir(), Stage: &Stage{VIPs: []netip.Addr{VIP4, VIP6}}}
 	var got []string
 	for i := range 5 {
 		n := c.newNode(i)

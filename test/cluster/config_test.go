@@ -9,12 +9,12 @@ import (
 )
 
 func TestGeneratedFilesAreWhatTheDaemonReads(t *testing.T) {
-	c := &Cluster{dir: t.TempDir(), opts: Options{IPv6: true}, VIPs: []netip.Addr{VIP4, VIP6}}
+	c := &Cluster{dir: t.TempDir(), Stage: &Stage{VIPs: []netip.Addr{VIP4, VIP6}}}
 	for i := range 3 {
 		c.Nodes = append(c.Nodes, c.newNode(i))
 	}
 	n := c.Nodes[1]
-	p, err := newPKI()
+	p, err := NewPKI()
 	must(t, err)
 	must(t, n.prepare(p))
 

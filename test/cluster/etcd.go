@@ -36,21 +36,21 @@ func (n *Node) spawnEtcd() (*process, error) {
 	}
 	defer stderr.Close()
 	return n.ns.spawn(program{
-		name: n.Name + "'s etcd", path: n.cluster.opts.Etcd, args: n.etcdFlags(), stderr: stderr,
+		name: n.Name + "'s etcd", path: n.cluster.opts.Etcd, args: n.master().EtcdFlags(), stderr: stderr,
 	})
 }
 
 // EtcdHealthy reports whether the node's member answers and knows a leader.
-func (n *Node) EtcdHealthy(ctx context.Context) bool {
-	body, err := n.get(ctx, "http://127.0.0.1:2381/health")
+func (s *Seat) EtcdHealthy(ctx context.Context) bool {
+	body, err := s.get(ctx, "http://127.0.0.1:2381/health")
 	return err == nil && strings.Contains(string(body), `"true"`)
 }
 
 // EtcdMetric returns the sum of one of the member's Prometheus counters.
-func (n *Node) EtcdMetric(ctx context.Context, name string) (float64, error) {
-	body, err := n.get(ctx, "http://127.0.0.1:2381/metrics")
+func (s *Seat) EtcdMetric(ctx context.Context, name string) (float64, error) {
+	body, err := s.get(ctx, "http://127.0.0.1:2381/metrics")
 	if err != nil {
-		return 0, fmt.Errorf("read metric %s of %s's etcd: %w", name, n.Name, err)
+		return 0, fmt.Errorf("read metric %s of %s's etcd: %w", name, s.Name, err)
 	}
 	return sumMetric(body, name)
 }
@@ -85,15 +85,15 @@ type etcdStatus struct {
 	Leader string `json:"leader"`
 }
 
-func (n *Node) etcdStatus(ctx context.Context) (s etcdStatus, err error) {
-	body, err := n.post(ctx, "/v3/maintenance/status", "{}")
+func (s *Seat) etcdStatus(ctx context.Context) (status etcdStatus, err error) {
+	body, err := s.post(ctx, "/v3/maintenance/status", "{}")
 	if err != nil {
-		return s, err
+		return status, err
 	}
-	if err := json.Unmarshal(body, &s); err != nil {
-		return s, fmt.Errorf("read status of %s's etcd: %w", n.Name, err)
+	if err := json.Unmarshal(body, &status); err != nil {
+		return status, fmt.Errorf("read status of %s's etcd: %w", s.Name, err)
 	}
-	return s, nil
+	return status, nil
 }
 
 // errNoLeader is returned while no member says that it leads.
@@ -101,23 +101,23 @@ var errNoLeader = errors.New("no etcd member leads")
 
 // EtcdLeader returns the node whose member leads. When a member that is cut
 // off still believes so too, the higher term is right.
-func (c *Cluster) EtcdLeader(ctx context.Context) (*Node, error) {
-	var leader *Node
+func EtcdLeader(ctx context.Context, seats ...*Seat) (*Seat, error) {
+	var leader *Seat
 	highest := uint64(0)
-	for _, n := range c.Nodes {
-		if !n.etcdRunning() {
+	for _, s := range seats {
+		if !s.powered {
 			continue
 		}
-		s, err := n.etcdStatus(ctx)
-		if err != nil || s.Leader != s.Header.Member {
+		status, err := s.etcdStatus(ctx)
+		if err != nil || status.Leader != status.Header.Member {
 			continue
 		}
-		term, err := strconv.ParseUint(s.Header.Term, 10, 64)
+		term, err := strconv.ParseUint(status.Header.Term, 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("read raft term of %s: %w", n.Name, err)
+			return nil, fmt.Errorf("read raft term of %s: %w", s.Name, err)
 		}
 		if term >= highest {
-			leader, highest = n, term
+			leader, highest = s, term
 		}
 	}
 	if leader == nil {
@@ -126,17 +126,42 @@ func (c *Cluster) EtcdLeader(ctx context.Context) (*Node, error) {
 	return leader, nil
 }
 
-// WaitEtcd waits until the member of every node named answers and one leads.
-func (c *Cluster) WaitEtcd(ctx context.Context, limit time.Duration, nodes ...*Node) error {
+// WaitEtcd waits until the member of every node named answers and one of all
+// leads.
+func WaitEtcd(ctx context.Context, limit time.Duration, all []*Seat, named ...*Seat) error {
 	return Poll(ctx, limit, "etcd", func() bool {
-		for _, n := range nodes {
-			if !n.EtcdHealthy(ctx) {
+		for _, s := range named {
+			if !s.EtcdHealthy(ctx) {
 				return false
 			}
 		}
-		_, err := c.EtcdLeader(ctx)
+		_, err := EtcdLeader(ctx, all...)
 		return err == nil
 	})
+}
+
+func (c *Cluster) seats() []*Seat { return seats(c.Nodes) }
+
+func seats(nodes []*Node) []*Seat {
+	var all []*Seat
+	for _, n := range nodes {
+		all = append(all, n.Seat)
+	}
+	return all
+}
+
+// EtcdLeader returns the node whose member leads.
+func (c *Cluster) EtcdLeader(ctx context.Context) (*Node, error) {
+	leader, err := EtcdLeader(ctx, c.seats()...)
+	if err != nil {
+		return nil, err
+	}
+	return c.Node(leader.Name), nil
+}
+
+// WaitEtcd waits until the member of every node named answers and one leads.
+func (c *Cluster) WaitEtcd(ctx context.Context, limit time.Duration, nodes ...*Node) error {
+	return WaitEtcd(ctx, limit, c.seats(), seats(nodes)...)
 }
 
 // MoveEtcdLeader makes the node's member the leader and waits until it is.
@@ -156,17 +181,17 @@ func (c *Cluster) MoveEtcdLeader(ctx context.Context, to *Node) error {
 	})
 }
 
-func (n *Node) post(ctx context.Context, path, body string) ([]byte, error) {
-	return n.ask(ctx, http.MethodPost, "https://127.0.0.1:2379"+path, body)
+func (s *Seat) post(ctx context.Context, path, body string) ([]byte, error) {
+	return s.ask(ctx, http.MethodPost, "https://127.0.0.1:2379"+path, body)
 }
 
-func (n *Node) get(ctx context.Context, url string) ([]byte, error) {
-	return n.ask(ctx, http.MethodGet, url, "")
+func (s *Seat) get(ctx context.Context, url string) ([]byte, error) {
+	return s.ask(ctx, http.MethodGet, url, "")
 }
 
 // ask sends one request from inside the node's namespace.
-func (n *Node) ask(ctx context.Context, method, url, body string) ([]byte, error) {
-	client, err := n.httpClient()
+func (s *Seat) ask(ctx context.Context, method, url, body string) ([]byte, error) {
+	client, err := s.httpClient()
 	if err != nil {
 		return nil, err
 	}
@@ -187,18 +212,17 @@ func (n *Node) ask(ctx context.Context, method, url, body string) ([]byte, error
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s %s on %s: %s: %s", method, url, n.Name, resp.Status, bytes.TrimSpace(data))
+		return nil, fmt.Errorf("%s %s on %s: %s: %s", method, url, s.Name, resp.Status, bytes.TrimSpace(data))
 	}
 	return data, nil
 }
 
-func (n *Node) httpClient() (*http.Client, error) {
-	pki := n.pkiDir()
-	cert, err := tls.LoadX509KeyPair(filepath.Join(pki, "apiserver-etcd-client.crt"), filepath.Join(pki, "apiserver-etcd-client.key"))
+func (s *Seat) httpClient() (*http.Client, error) {
+	cert, err := tls.LoadX509KeyPair(filepath.Join(s.PKI, "apiserver-etcd-client.crt"), filepath.Join(s.PKI, "apiserver-etcd-client.key"))
 	if err != nil {
 		return nil, fmt.Errorf("load etcd client certificate: %w", err)
 	}
-	ca, err := os.ReadFile(filepath.Join(pki, "etcd/ca.crt"))
+	ca, err := os.ReadFile(filepath.Join(s.PKI, "etcd/ca.crt"))
 	if err != nil {
 		return nil, fmt.Errorf("load etcd CA: %w", err)
 	}
@@ -206,7 +230,7 @@ func (n *Node) httpClient() (*http.Client, error) {
 	pool.AppendCertsFromPEM(ca)
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return n.ns.dial(ctx, network, address)
+			return s.ns.dial(ctx, network, address)
 		},
 		TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: pool, MinVersion: tls.VersionTLS12},
 	}}, nil

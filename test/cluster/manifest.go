@@ -7,60 +7,67 @@ import (
 	"strings"
 )
 
-// etcdFlags are the flags that kubeadm v1.34 writes into etcd.yaml, and so the
+// Master is what kubeadm's manifests on one master say.
+type Master struct {
+	Name    string
+	Address netip.Addr
+	PKI     string  // directory
+	Data    string  // etcd's
+	All     []*Seat // the masters that form the etcd cluster
+}
+
+// EtcdFlags are the flags that kubeadm v1.34 writes into etcd.yaml, and so the
 // ones this node's etcd runs with. No timers among them: etcd's defaults hold.
-func (n *Node) etcdFlags() []string {
-	pki := n.pkiDir()
+func (m Master) EtcdFlags() []string {
 	url := func(a netip.Addr, port uint16) string {
 		return "https://" + netip.AddrPortFrom(a, port).String()
 	}
 	return []string{
-		"--advertise-client-urls=" + url(n.Address, 2379),
-		"--cert-file=" + filepath.Join(pki, "etcd/server.crt"),
+		"--advertise-client-urls=" + url(m.Address, 2379),
+		"--cert-file=" + filepath.Join(m.PKI, "etcd/server.crt"),
 		"--client-cert-auth=true",
-		"--data-dir=" + filepath.Join(n.data, "etcd"),
+		"--data-dir=" + m.Data,
 		"--feature-gates=InitialCorruptCheck=true",
-		"--initial-advertise-peer-urls=" + url(n.Address, 2380),
-		"--initial-cluster=" + n.cluster.initialCluster(),
-		"--key-file=" + filepath.Join(pki, "etcd/server.key"),
-		"--listen-client-urls=https://127.0.0.1:2379," + url(n.Address, 2379),
+		"--initial-advertise-peer-urls=" + url(m.Address, 2380),
+		"--initial-cluster=" + m.initialCluster(),
+		"--key-file=" + filepath.Join(m.PKI, "etcd/server.key"),
+		"--listen-client-urls=https://127.0.0.1:2379," + url(m.Address, 2379),
 		"--listen-metrics-urls=http://127.0.0.1:2381",
-		"--listen-peer-urls=" + url(n.Address, 2380),
-		"--name=" + n.Name,
-		"--peer-cert-file=" + filepath.Join(pki, "etcd/peer.crt"),
+		"--listen-peer-urls=" + url(m.Address, 2380),
+		"--name=" + m.Name,
+		"--peer-cert-file=" + filepath.Join(m.PKI, "etcd/peer.crt"),
 		"--peer-client-cert-auth=true",
-		"--peer-key-file=" + filepath.Join(pki, "etcd/peer.key"),
-		"--peer-trusted-ca-file=" + filepath.Join(pki, "etcd/ca.crt"),
+		"--peer-key-file=" + filepath.Join(m.PKI, "etcd/peer.key"),
+		"--peer-trusted-ca-file=" + filepath.Join(m.PKI, "etcd/ca.crt"),
 		"--snapshot-count=10000",
-		"--trusted-ca-file=" + filepath.Join(pki, "etcd/ca.crt"),
+		"--trusted-ca-file=" + filepath.Join(m.PKI, "etcd/ca.crt"),
 		"--watch-progress-notify-interval=5s",
 	}
 }
 
-func (c *Cluster) initialCluster() string {
+func (m Master) initialCluster() string {
 	var members []string
-	for _, n := range c.Nodes {
+	for _, n := range m.All {
 		members = append(members, fmt.Sprintf("%s=https://%s", n.Name, netip.AddrPortFrom(n.Address, 2380)))
 	}
 	return strings.Join(members, ",")
 }
 
-func (n *Node) apiserverFlags() []string {
-	pki := n.pkiDir()
+func (m Master) apiserverFlags() []string {
 	return []string{
-		"--advertise-address=" + n.Address.String(),
+		"--advertise-address=" + m.Address.String(),
 		"--allow-privileged=true",
 		"--authorization-mode=Node,RBAC",
-		"--client-ca-file=" + filepath.Join(pki, "ca.crt"),
+		"--client-ca-file=" + filepath.Join(m.PKI, "ca.crt"),
 		"--enable-bootstrap-token-auth=true",
-		"--etcd-cafile=" + filepath.Join(pki, "etcd/ca.crt"),
-		"--etcd-certfile=" + filepath.Join(pki, "apiserver-etcd-client.crt"),
-		"--etcd-keyfile=" + filepath.Join(pki, "apiserver-etcd-client.key"),
+		"--etcd-cafile=" + filepath.Join(m.PKI, "etcd/ca.crt"),
+		"--etcd-certfile=" + filepath.Join(m.PKI, "apiserver-etcd-client.crt"),
+		"--etcd-keyfile=" + filepath.Join(m.PKI, "apiserver-etcd-client.key"),
 		"--etcd-servers=https://127.0.0.1:2379",
 		"--secure-port=6443",
 		"--service-cluster-ip-range=10.96.0.0/12",
-		"--tls-cert-file=" + filepath.Join(pki, "apiserver.crt"),
-		"--tls-private-key-file=" + filepath.Join(pki, "apiserver.key"),
+		"--tls-cert-file=" + filepath.Join(m.PKI, "apiserver.crt"),
+		"--tls-private-key-file=" + filepath.Join(m.PKI, "apiserver.key"),
 	}
 }
 
@@ -77,12 +84,18 @@ func staticPod(name string, flags []string) []byte {
 	return []byte(b.String())
 }
 
-func (n *Node) writeManifests() error {
-	dir := filepath.Join(n.dir, "kubernetes", "manifests")
-	if err := writeFile(filepath.Join(dir, "etcd.yaml"), staticPod("etcd", n.etcdFlags()), 0o600); err != nil {
+// WriteManifests writes the two manifests that matter here into dir.
+func (m Master) WriteManifests(dir string) error {
+	if err := writeFile(filepath.Join(dir, "etcd.yaml"), staticPod("etcd", m.EtcdFlags()), 0o600); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, "kube-apiserver.yaml"), staticPod("kube-apiserver", n.apiserverFlags()), 0o600)
+	return writeFile(filepath.Join(dir, "kube-apiserver.yaml"), staticPod("kube-apiserver", m.apiserverFlags()), 0o600)
+}
+
+func (n *Node) master() Master {
+	return Master{
+		Name: n.Name, Address: n.Address, PKI: n.PKI, Data: filepath.Join(n.data, "etcd"), All: n.cluster.seats(),
+	}
 }
 
 // havipConfig is the node's havip.toml. Only the paths differ from what an

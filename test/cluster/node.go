@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -13,17 +12,11 @@ import (
 
 // Node is one master.
 type Node struct {
-	Name     string
-	Address  netip.Addr // its own IPv4 address
-	Address6 netip.Addr // its own IPv6 address; not valid without IPv6
-	MAC      net.HardwareAddr
+	*Seat
 
 	cluster *Cluster
 	dir     string // its files
 	data    string // its etcd data
-	ns      *namespace
-	powered bool
-	lives   int
 
 	etcd    *supervisor
 	daemon  *supervisor
@@ -35,20 +28,9 @@ type Node struct {
 }
 
 func (c *Cluster) newNode(i int) *Node {
-	last := 162 + i
-	if i >= 4 {
-		last++ // 166 is the virtual address
-	}
-	n := &Node{
-		Name:    fmt.Sprintf("n%d", i+1),
-		Address: netip.AddrFrom4([4]byte{198, 51, 100, byte(last)}),
-		MAC:     net.HardwareAddr{0x02, 0, 198, 51, 100, byte(last)},
-		cluster: c,
-	}
-	if c.opts.IPv6 {
-		n.Address6 = netip.MustParseAddr(fmt.Sprintf("2001:db8::%d", last))
-	}
+	n := &Node{Seat: c.Seat(i, ""), cluster: c}
 	n.dir = filepath.Join(c.dir, n.Name)
+	n.PKI = filepath.Join(n.dir, "kubernetes", "pki")
 	n.data = n.dir
 	if c.opts.DataDir != "" {
 		n.data = filepath.Join(c.opts.DataDir, filepath.Base(c.dir), n.Name)
@@ -58,22 +40,9 @@ func (c *Cluster) newNode(i int) *Node {
 	return n
 }
 
-// Addresses are the node's own addresses.
-func (n *Node) Addresses() []netip.Addr {
-	if n.Address6.IsValid() {
-		return []netip.Addr{n.Address, n.Address6}
-	}
-	return []netip.Addr{n.Address}
-}
-
-func (n *Node) pkiDir() string    { return filepath.Join(n.dir, "kubernetes", "pki") }
 func (n *Node) runDir() string    { return filepath.Join(n.dir, "run") }
 func (n *Node) socket() string    { return filepath.Join(n.runDir(), "havipd.sock") }
-func (n *Node) life() string      { return fmt.Sprintf("%s/%d", n.Name, n.lives) }
 func (n *Node) etcdRunning() bool { return n.powered && n.etcd.current().running() }
-
-// Powered reports whether the node is on.
-func (n *Node) Powered() bool { return n.powered }
 
 func (n *Node) etcdEndpoint() string {
 	if n.slowed {
@@ -105,8 +74,8 @@ func (n *Node) Log(name string) string {
 }
 
 // prepare writes what a node finds on its disk.
-func (n *Node) prepare(p *pki) error {
-	if err := p.install(n.pkiDir(), n, n.cluster.VIPs); err != nil {
+func (n *Node) prepare(p *PKI) error {
+	if err := p.Install(n.PKI, n.Seat); err != nil {
 		return err
 	}
 	for _, dir := range []string{n.runDir(), filepath.Join(n.dir, "state"), n.data} {
@@ -114,31 +83,7 @@ func (n *Node) prepare(p *pki) error {
 			return fmt.Errorf("make directory: %w", err)
 		}
 	}
-	return n.writeManifests()
-}
-
-// boot gives the node a network: a new kernel without addresses, its cable and
-// its own addresses.
-func (n *Node) boot() error {
-	ns, err := newNamespace()
-	if err != nil {
-		return err
-	}
-	n.ns = ns
-	n.lives++
-	if err := n.cluster.net.plug(n.Name, ns, n.MAC); err != nil {
-		ns.close()
-		return err
-	}
-	n.powered = true
-	if err := n.cluster.Sampler.watch(n.Name, n.life(), ns); err != nil {
-		return err
-	}
-	addresses := []netip.Prefix{netip.PrefixFrom(n.Address, 24)}
-	if n.Address6.IsValid() {
-		addresses = append(addresses, netip.PrefixFrom(n.Address6, 64))
-	}
-	return ns.configure(addresses...)
+	return n.master().WriteManifests(filepath.Join(n.dir, "kubernetes", "manifests"))
 }
 
 // PowerOn boots the node: no addresses, an empty /run, etcd from its data. The
@@ -148,7 +93,10 @@ func (n *Node) PowerOn() error {
 	if n.powered {
 		return nil
 	}
-	if err := n.boot(); err != nil {
+	if err := n.Boot(); err != nil {
+		return fmt.Errorf("power on %s: %w", n.Name, err)
+	}
+	if err := n.Configure(); err != nil {
 		return fmt.Errorf("power on %s: %w", n.Name, err)
 	}
 	if err := os.RemoveAll(n.runDir()); err != nil {
@@ -170,15 +118,7 @@ func (n *Node) PowerOff() error {
 	if !n.powered {
 		return nil
 	}
-	cut := n.cluster.net.setPassing(n.Name, false)
-	if cut != nil {
-		// A port whose cable is out already has nothing to pass.
-		cut = n.cluster.net.setCarrier(n.Name, false)
-	}
-	n.cluster.Sampler.cut(n.life())
-	err := errors.Join(cut, n.killAll(), n.cluster.net.unplug(n.Name), n.cluster.Sampler.drop(n.life()))
-	n.ns.close()
-	n.powered = false
+	err := errors.Join(n.Cut(), n.killAll(), n.Off())
 	if err != nil {
 		return fmt.Errorf("power off %s: %w", n.Name, err)
 	}
@@ -211,29 +151,6 @@ func (n *Node) killAll() error {
 	}
 	n.readers = nil
 	return errors.Join(errs...)
-}
-
-// Mute cuts the node off in silence: it keeps its carrier, no frame passes in
-// either direction, and everything on it runs on.
-func (n *Node) Mute() error { return n.cluster.net.setPassing(n.Name, false) }
-
-// Unmute heals Mute.
-func (n *Node) Unmute() error { return n.cluster.net.setPassing(n.Name, true) }
-
-// PullCable takes the carrier away.
-func (n *Node) PullCable() error { return n.cluster.net.setCarrier(n.Name, false) }
-
-// PlugCable gives the carrier back.
-func (n *Node) PlugCable() error { return n.cluster.net.setCarrier(n.Name, true) }
-
-// AddVIP puts a virtual address on the node by hand, for ever.
-func (n *Node) AddVIP(vip netip.Addr) error {
-	return n.ns.do(func() error { return addAddress(netip.PrefixFrom(vip, vip.BitLen()), "") })
-}
-
-// DeleteVIP deletes a virtual address from the node by hand.
-func (n *Node) DeleteVIP(vip netip.Addr) error {
-	return n.ns.do(func() error { return deleteAddress(vip) })
 }
 
 // SlowEtcd makes every round trip between the node's daemon and its etcd

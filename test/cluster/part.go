@@ -2,12 +2,13 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"os"
 )
 
-// partVariable names, in the environment, the part that a process started by
+// PartVariable names, in the environment, the part that a process started by
 // the cluster plays instead of its own main.
-const partVariable = "HAVIP_CLUSTER_PART"
+const PartVariable = "HAVIP_CLUSTER_PART"
 
 // parts are the programs that run in processes of their own. They are in the
 // same binary, so that a test needs nothing built beforehand.
@@ -19,15 +20,18 @@ var parts = map[string]func() error{
 
 // RunPart must be the first call of every main and TestMain of a program that
 // starts a cluster. In a process that the cluster started it plays that part
-// and never returns.
-func RunPart() {
-	name := os.Getenv(partVariable)
+// and never returns. A harness built on this one has parts of its own.
+func RunPart(more ...map[string]func() error) {
+	name := os.Getenv(PartVariable)
 	if name == "" {
 		return
 	}
+	for _, m := range more {
+		maps.Copy(parts, m)
+	}
 	part, ok := parts[name]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "unknown part %q in %s\n", name, partVariable)
+		fmt.Fprintf(os.Stderr, "unknown part %q in %s\n", name, PartVariable)
 		os.Exit(2)
 	}
 	if err := part(); err != nil {
@@ -43,6 +47,6 @@ func part(name string, args ...string) program {
 		name: name,
 		path: "/proc/self/exe",
 		args: args,
-		env:  []string{partVariable + "=" + name},
+		env:  []string{PartVariable + "=" + name},
 	}
 }

@@ -177,7 +177,7 @@ func TestAPIServerModes(t *testing.T) {
 // readyz asks as a health check does; 0 stands for no answer.
 func (n *Node) readyz(t *testing.T, host string) int {
 	t.Helper()
-	ca, err := os.ReadFile(filepath.Join(n.pkiDir(), "ca.crt"))
+	ca, err := os.ReadFile(filepath.Join(n.PKI, "ca.crt"))
 	must(t, err)
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
@@ -222,8 +222,8 @@ func TestSlowEtcd(t *testing.T) {
 
 func TestMissingBinaries(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	if _, err := tool("etcd"); err == nil || !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("tool(etcd) in an empty cache = %v, want that it is missing", err)
+	if _, err := Tool("etcd"); err == nil || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Tool(etcd) in an empty cache = %v, want that it is missing", err)
 	}
 	if _, err := built("no-such-program"); err == nil || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("built(no-such-program) = %v, want that it is missing", err)

@@ -28,13 +28,14 @@ type authority struct {
 	pem  []byte
 }
 
-// pki is what the masters of one cluster share.
-type pki struct {
+// PKI is what the masters of one cluster share.
+type PKI struct {
 	kubernetes authority
 	etcd       authority
 }
 
-func newPKI() (*pki, error) {
+// NewPKI makes both authorities.
+func NewPKI() (*PKI, error) {
 	k, err := newAuthority("kubernetes")
 	if err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func newPKI() (*pki, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pki{kubernetes: k, etcd: e}, nil
+	return &PKI{kubernetes: k, etcd: e}, nil
 }
 
 func newAuthority(name string) (authority, error) {
@@ -123,9 +124,9 @@ func (a authority) issue(base string, l leaf) error {
 	return writeFile(base+".key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600)
 }
 
-// install writes a master's files under dir (/etc/kubernetes/pki elsewhere)
+// Install writes a master's files under dir (/etc/kubernetes/pki elsewhere)
 // with kubeadm's names, and with the names kubeadm puts into the certificates.
-func (p *pki) install(dir string, n *Node, vips []netip.Addr) error {
+func (p *PKI) Install(dir string, n *Seat) error {
 	if err := writeFile(filepath.Join(dir, "ca.crt"), p.kubernetes.pem, 0o644); err != nil {
 		return err
 	}
@@ -143,7 +144,7 @@ func (p *pki) install(dir string, n *Node, vips []netip.Addr) error {
 		dns: []string{
 			n.Name, "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
 		},
-		ips: append(append([]netip.Addr{serviceAddress}, n.Addresses()...), vips...),
+		ips: append(append([]netip.Addr{serviceAddress}, n.Addresses()...), n.stage.VIPs...),
 	}
 	client := leaf{name: "kube-apiserver-etcd-client", organization: []string{"kubeadm:cluster-admins"}, client: true}
 	for _, f := range []struct {

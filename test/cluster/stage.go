@@ -1,0 +1,109 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+)
+
+// Stage is what never loses power: the wire that the masters hang on, the
+// client that connects through the virtual address, and the two observers.
+// A Cluster puts masters made of processes on it, test/lab machines that boot.
+type Stage struct {
+	VIPs    []netip.Addr
+	Sampler *Sampler
+	Witness *Witness // nil until StartWitness
+
+	dir    string // for logs
+	net    *netSwitch
+	client *namespace
+}
+
+// NewStage makes a wire without masters; dir takes the observers' logs. It
+// needs root. Close must follow.
+func NewStage(dir string, vips ...netip.Addr) (*Stage, error) {
+	s := &Stage{VIPs: vips, dir: dir}
+	if err := s.build(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Stage) build() (err error) {
+	if os.Geteuid() != 0 {
+		return errors.New("make network namespaces: needs root")
+	}
+	if s.net, err = newSwitch(); err != nil {
+		return err
+	}
+	if err := s.addClient(); err != nil {
+		return err
+	}
+	stderr, err := s.logFile("sampler.log")
+	if err != nil {
+		return err
+	}
+	defer stderr.Close()
+	s.Sampler, err = startSampler(s.net.ns, s.VIPs, stderr)
+	return err
+}
+
+func (s *Stage) addClient() (err error) {
+	if s.client, err = newNamespace(); err != nil {
+		return err
+	}
+	mac := []byte{0x02, 0, 198, 51, 100, 200}
+	if err := s.net.plug("client", s.client, mac); err != nil {
+		return err
+	}
+	addresses := []netip.Prefix{clientPrefix4}
+	for _, v := range s.VIPs {
+		if v.Is6() {
+			addresses = append(addresses, clientPrefix6)
+		}
+	}
+	return s.client.configure(addresses...)
+}
+
+func (s *Stage) logFile(name string) (*os.File, error) {
+	f, err := os.Create(filepath.Join(s.dir, name))
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	return f, nil
+}
+
+// StartWitness starts the client that connects through the virtual address.
+func (s *Stage) StartWitness(vip netip.Addr) error {
+	if s.Witness != nil {
+		return nil
+	}
+	stderr, err := s.logFile("witness.log")
+	if err != nil {
+		return err
+	}
+	defer stderr.Close()
+	s.Witness, err = startWitness(s.client, vip, stderr)
+	return err
+}
+
+// Close ends the observers and removes the wire, with whatever still runs at
+// the end of it.
+func (s *Stage) Close() error {
+	var errs []error
+	if s.Witness != nil {
+		errs = append(errs, s.Witness.close())
+	}
+	if s.Sampler != nil {
+		errs = append(errs, s.Sampler.close())
+	}
+	if s.client != nil {
+		s.client.close()
+	}
+	if s.net != nil {
+		s.net.ns.close()
+	}
+	return errors.Join(errs...)
+}
