@@ -1,0 +1,152 @@
+package lab
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"havip/test/cluster"
+)
+
+// PartPath is where a machine finds the program that runs the tests, which can
+// play parts in it too.
+const PartPath = "/lab/part"
+
+// RunPart must be the first call of every TestMain of a package that starts a
+// lab.
+func RunPart(more ...map[string]func() error) {
+	cluster.RunPart(append(more, map[string]func() error{"machine": machineMain, "init": initMain})...)
+}
+
+// machine is what the process that becomes systemd-nspawn has to know.
+type machine struct {
+	Name    string
+	Dir     string // with upper, work and merged
+	Rootfs  string
+	Network string // path of the network namespace
+	Binds   map[string]string
+	Cgroups []string
+	Unified bool // cgroups have version 2 alone
+}
+
+// command is the process that plays the machine, with mounts of its own: what
+// it mounts nobody else sees, and it goes when the process does.
+func (m machine) command() (*exec.Cmd, error) {
+	spec, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command("/proc/self/exe", string(spec))
+	cmd.Env = append(os.Environ(), cluster.PartVariable+"=machine")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+	return cmd, nil
+}
+
+// machineMain mounts the machine's disk, moves into the machine's cgroups and
+// becomes systemd-nspawn, which makes its cgroup namespace from there.
+func machineMain() error {
+	var m machine
+	if len(os.Args) != 2 {
+		return errors.New("want one argument: the machine, as JSON")
+	}
+	if err := json.Unmarshal([]byte(os.Args[1]), &m); err != nil {
+		return fmt.Errorf("read machine: %w", err)
+	}
+	if err := makeCgroups(m.Cgroups); err != nil {
+		return err
+	}
+	for _, g := range m.Cgroups {
+		if err := os.WriteFile(filepath.Join(g, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil {
+			return fmt.Errorf("enter cgroup: %w", err)
+		}
+	}
+	at := func(name string) string { return filepath.Join(m.Dir, name) }
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", m.Rootfs, at("upper"), at("work"))
+	if err := unix.Mount("overlay", at("merged"), "overlay", 0, options); err != nil {
+		return fmt.Errorf("mount the disk of %s: %w", m.Name, err)
+	}
+	nspawn, err := exec.LookPath("systemd-nspawn")
+	if err != nil {
+		return fmt.Errorf("boot %s: %w: install systemd-container", m.Name, err)
+	}
+	args, err := m.arguments()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(nspawn, args, m.environment())
+}
+
+func (m machine) arguments() ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{
+		"systemd-nspawn", "--quiet", "--directory=" + filepath.Join(m.Dir, "merged"), "--machine=" + m.Name,
+		"--network-namespace-path=" + m.Network,
+		// Nothing of this goes through the computer's own systemd, if it has one.
+		"--register=no", "--keep-unit",
+		// A machine may do all that this process may; havipd's own limits are
+		// its unit's.
+		"--capability=all",
+		"--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe", "--kill-signal=SIGRTMIN+3",
+		"--bind-ro=" + self + ":" + PartPath,
+		"--setenv=" + cluster.PartVariable + "=init",
+	}
+	for _, inside := range slices.Sorted(maps.Keys(m.Binds)) {
+		args = append(args, "--bind-ro="+m.Binds[inside]+":"+inside)
+	}
+	return append(args, PartPath), nil
+}
+
+func (m machine) environment() []string {
+	unified := "0"
+	if m.Unified {
+		unified = "1"
+	}
+	return []string{
+		"PATH=" + searchPath,
+		"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=" + unified,
+		"SYSTEMD_NSPAWN_API_VFS_WRITABLE=network", // sysctls of its own network only
+		"SYSTEMD_NSPAWN_LOCK=0",                   // the lock would lie in a place that is shared
+		"SYSTEMD_SECCOMP=0",                       // a machine's kernel refuses no calls
+	}
+}
+
+// initMain is a machine's first program until it becomes systemd. nspawn
+// mounts the controllers of version 1 read-only; systemd must find them
+// writable when it starts, or it enforces no unit's limits.
+func initMain() error {
+	paths, unified, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	for _, h := range paths {
+		if unified {
+			break
+		}
+		flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
+		if err := unix.Mount("", h, "", flags, ""); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: no mount point
+			return fmt.Errorf("make %s writable: %w", h, err)
+		}
+	}
+	if err := os.Unsetenv(cluster.PartVariable); err != nil {
+		return err
+	}
+	// nspawn itself dies with the run. Unless told, its machine would live on.
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("tie the machine to systemd-nspawn: %w", err)
+	}
+	return syscall.Exec("/lib/systemd/systemd", []string{"/lib/systemd/systemd"}, os.Environ())
+}
