@@ -239,9 +239,6 @@ func TestRecipeKeys(t *testing.T) {
 	if got := slices.Compact(slices.Clone(keys)); len(got) != len(keys) {
 		t.Errorf("keys of different recipes: %v", keys)
 	}
-	if Systemd.key() != Systemd.key() {
-		t.Error("one recipe has two keys")
-	}
 }
 
 // populated reports whether a process is in the cgroup or below.
