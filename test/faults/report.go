@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"havip/test/measure"
 )
 
 // Run is what one fault did once.
@@ -43,7 +45,7 @@ func WriteReport(w io.Writer, rows []Row, facts Facts) error {
 	b.WriteString("member at its default timers (data in memory), a stand-in API server and havipd with its default timers.\n\n")
 	fmt.Fprintf(&b, "- measured on: %s\n", facts.System)
 	fmt.Fprintf(&b, "- with nothing broken: %s\n", facts.Noise)
-	fmt.Fprintf(&b, "- two holders for less than %s could have gone unseen (lateness of the observer)\n", millis(facts.Late))
+	fmt.Fprintf(&b, "- two holders for less than %s could have gone unseen (lateness of the observer)\n", measure.Millis(facts.Late))
 	for _, line := range facts.Idle {
 		fmt.Fprintf(&b, "- %s\n", line)
 	}
@@ -61,53 +63,20 @@ func WriteReport(w io.Writer, rows []Row, facts Facts) error {
 func (r Row) markdown() string {
 	outage := "no API server answers"
 	if !slices.ContainsFunc(r.Runs, func(run Run) bool { return run.Unserved }) {
-		outage = spread(r.Runs, func(run Run) time.Duration { return run.Outage })
+		outage = measure.Spread(each(r.Runs, func(run Run) time.Duration { return run.Outage }))
 	}
 	var double time.Duration
-	moves := map[int]bool{}
 	for _, run := range r.Runs {
 		double = max(double, run.Double)
-		moves[run.Moves] = true
 	}
 	return fmt.Sprintf("| %s | %s | %d | %s | %s | %s | %s |\n", r.Fault, r.Promise, len(r.Runs), outage,
-		spread(r.Runs, func(run Run) time.Duration { return run.Nobody }), millis(double), numbers(moves))
+		measure.Spread(each(r.Runs, func(run Run) time.Duration { return run.Nobody })), measure.Millis(double),
+		measure.Numbers(each(r.Runs, func(run Run) int { return run.Moves })))
 }
 
-// spread is min / median / max in milliseconds.
-func spread(runs []Run, of func(Run) time.Duration) string {
-	if len(runs) == 0 {
-		return "-"
-	}
-	var all []time.Duration
+func each[T any](runs []Run, of func(Run) T) (all []T) {
 	for _, r := range runs {
 		all = append(all, of(r))
 	}
-	slices.Sort(all)
-	return fmt.Sprintf("%s / %s / %s", millis(all[0]), millis(median(all)), millis(all[len(all)-1]))
-}
-
-// median of sorted values; of an even number the mean of the middle two.
-func median(sorted []time.Duration) time.Duration {
-	n := len(sorted)
-	if n%2 == 1 {
-		return sorted[n/2]
-	}
-	return (sorted[n/2-1] + sorted[n/2]) / 2
-}
-
-// millis shows tenths only where they matter.
-func millis(d time.Duration) string {
-	if d > 0 && d < 10*time.Millisecond {
-		return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond))
-	}
-	return fmt.Sprintf("%d", d.Round(time.Millisecond)/time.Millisecond)
-}
-
-func numbers(set map[int]bool) string {
-	var all []int
-	for n := range set {
-		all = append(all, n)
-	}
-	slices.Sort(all)
-	return strings.Trim(strings.ReplaceAll(fmt.Sprint(all), " ", ", "), "[]")
+	return all
 }

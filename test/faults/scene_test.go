@@ -2,20 +2,15 @@ package faults
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"havip/daemon/status"
 	"havip/test/cluster"
+	"havip/test/measure"
 )
 
 var (
@@ -55,21 +50,12 @@ func finish() error {
 	if *report == "" || len(rows) == 0 {
 		return err
 	}
-	facts.System = system()
+	facts.System = measure.System()
 	f, createErr := os.Create(*report)
 	if createErr != nil {
 		return errors.Join(err, createErr)
 	}
 	return errors.Join(err, WriteReport(f, rows, facts), f.Close())
-}
-
-func system() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return err.Error()
-	}
-	return fmt.Sprintf("Linux %s, %d processors, built with %s",
-		unix.ByteSliceToString(u.Release[:]), runtime.NumCPU(), runtime.Version())
 }
 
 func discard() error {
@@ -189,33 +175,16 @@ func (s *scene) unrest() string {
 	}
 	s.holder = s.c.Node(holders[0])
 	for _, n := range s.c.Nodes {
-		doc, err := s.status(n)
+		// The exit status says no more than the document.
+		out, _, _, err := n.Ctl(s.ctx, "status", "-o", "json")
 		if err != nil {
 			return err.Error()
 		}
-		for _, m := range doc.Masters {
-			want := status.RoleCandidate
-			if m.Name == s.holder.Name {
-				want = status.RoleHolder
-			}
-			if !m.Present || !m.Healthy || m.Says != want {
-				return fmt.Sprintf("%s sees %s as %q, present %v, healthy %v", n.Name, m.Name, m.Says, m.Present, m.Healthy)
-			}
+		if why := measure.Unrest(n.Name, s.holder.Name, out); why != "" {
+			return why
 		}
 	}
 	return ""
-}
-
-func (s *scene) status(n *cluster.Node) (*status.Document, error) {
-	out, errOut, code, err := n.Ctl(s.ctx, "status", "-o", "json")
-	if err != nil {
-		return nil, err
-	}
-	var doc status.Document
-	if err := json.Unmarshal([]byte(out), &doc); err != nil {
-		return nil, fmt.Errorf("status of %s: exit status %d: %w: %s", n.Name, code, err, errOut)
-	}
-	return &doc, nil
 }
 
 // judge measures the fault from its beginning until now and checks what holds
@@ -245,17 +214,12 @@ func (s *scene) tell() {
 		s.Logf("since the fault: %v", s.c.Sampler.Judge(s.began, now).Spans)
 	}
 	for _, n := range s.c.Nodes {
-		s.Logf("%s: havipd's last words:\n%s", n.Name, lastLines(n.Log("havipd"), 30))
+		s.Logf("%s: havipd's last words:\n%s", n.Name, measure.LastLines(n.Log("havipd"), 30))
 		if n.HavipdRunning() {
 			out, errOut, _, _ := n.Ctl(context.Background(), "status")
 			s.Logf("%s: havipctl status:\n%s%s", n.Name, out, errOut)
 		}
 	}
-}
-
-func lastLines(text string, n int) string {
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
 func (s *scene) try(err error) {

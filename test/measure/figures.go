@@ -1,0 +1,59 @@
+package measure
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Spread is min / median / max in milliseconds.
+func Spread(values []time.Duration) string {
+	if len(values) == 0 {
+		return "-"
+	}
+	all := slices.Sorted(slices.Values(values))
+	return fmt.Sprintf("%s / %s / %s", Millis(all[0]), Millis(median(all)), Millis(all[len(all)-1]))
+}
+
+// median of sorted values; of an even number the mean of the middle two.
+func median(sorted []time.Duration) time.Duration {
+	n := len(sorted)
+	if n%2 == 1 {
+		return sorted[n/2]
+	}
+	return (sorted[n/2-1] + sorted[n/2]) / 2
+}
+
+// Millis shows tenths only where they matter.
+func Millis(d time.Duration) string {
+	if d > 0 && d < 10*time.Millisecond {
+		return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%d", d.Round(time.Millisecond)/time.Millisecond)
+}
+
+// Numbers lists the different values, in order.
+func Numbers(values []int) string {
+	all := slices.Compact(slices.Sorted(slices.Values(values)))
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(all), " ", ", "), "[]")
+}
+
+// System says what was measured on.
+func System() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("Linux %s, %d processors, built with %s",
+		unix.ByteSliceToString(u.Release[:]), runtime.NumCPU(), runtime.Version())
+}
+
+// LastLines are the last n lines of a text.
+func LastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
