@@ -1,0 +1,40 @@
+package packages
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestWriteReport(t *testing.T) {
+	rows := []Row{
+		{"restart", "stays", []Run{
+			{Outage: 12 * time.Millisecond}, {Outage: 10 * time.Millisecond}, {Outage: 15 * time.Millisecond, Lost: 1},
+		}},
+		{"reboot", "moves", []Run{{Outage: 25 * time.Millisecond, Lost: 3, Nobody: 5600 * time.Microsecond, Double: 1500 * time.Microsecond, Moves: 1}}},
+		{"never run", "", nil},
+	}
+	var b strings.Builder
+	err := WriteReport(&b, rows, Facts{
+		System: "Linux", Noise: "quiet", Late: 800 * time.Microsecond,
+		Ready: []time.Duration{40 * time.Millisecond, 30 * time.Millisecond}, Lines: []string{"security: 1.8"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(b.String(), "|---|---|---|---|---|---|---|---|\n")
+	want := `| restart | stays | 3 | 10 / 12 / 15 | 0, 1 | 0 / 0 / 0 | 0 | 0 |
+| reboot | moves | 1 | 25 / 25 / 25 | 3 | 5.6 / 5.6 / 5.6 | 1.5 | 1 |
+| never run |  | 0 | - |  | - | 0 |  |
+`
+	if diff := cmp.Diff(want, table); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+	for _, fact := range []string{"on: Linux\n", "happens: quiet\n", "less than 0.8 ms", "READY: 30 / 35 / 40 ms (2 starts", "- security: 1.8\n"} {
+		if !strings.Contains(b.String(), fact) {
+			t.Errorf("report lacks %q:\n%s", fact, b.String())
+		}
+	}
+}
