@@ -215,6 +215,28 @@ func TestKilledOwnerLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestImage(t *testing.T) {
+	dir, err := os.MkdirTemp(shmDir, "havip-image-")
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	image, err := NewImage(t.Context(), Systemd, dir)
+	must(t, err)
+	image.Binds = map[string]string{"/lab/here": t.TempDir()}
+	if _, err := image.Inside(t.Context(), "sh", "-c", "echo kept > /etc/written && echo x > /lab/here/x && test -d /proc/self"); err != nil {
+		t.Fatal(err)
+	}
+	out, err := image.Outside(t.Context(), "cat", filepath.Join(image.Root(), "etc/written"), filepath.Join(image.Root(), "lab/here/x"))
+	if err != nil || out != "kept\nx\n" {
+		t.Errorf("seen from outside: %q, %v, want what was written inside", out, err)
+	}
+	if _, err := image.Inside(t.Context(), "sh", "-c", "echo why >&2; exit 3"); err == nil || !strings.Contains(err.Error(), "why") {
+		t.Errorf("a command that fails = %v, want why", err)
+	}
+	if entries, err := os.ReadDir(image.Root()); err != nil || len(entries) != 0 {
+		t.Errorf("%s shows %v, %v: the image is mounted for everybody", image.Root(), entries, err)
+	}
+}
+
 func TestIdentity(t *testing.T) {
 	self, err := identify(os.Getpid())
 	must(t, err)

@@ -25,7 +25,9 @@ const PartPath = "/lab/part"
 // RunPart must be the first call of every TestMain of a package that starts a
 // lab.
 func RunPart(more ...map[string]func() error) {
-	cluster.RunPart(append(more, map[string]func() error{"machine": machineMain, "init": initMain})...)
+	cluster.RunPart(append(more, map[string]func() error{
+		"machine": machineMain, "init": initMain, "image": imageMain,
+	})...)
 }
 
 // machine is what the process that becomes systemd-nspawn has to know.
@@ -70,10 +72,8 @@ func machineMain() error {
 			return fmt.Errorf("enter cgroup: %w", err)
 		}
 	}
-	at := func(name string) string { return filepath.Join(m.Dir, name) }
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", m.Rootfs, at("upper"), at("work"))
-	if err := unix.Mount("overlay", at("merged"), "overlay", 0, options); err != nil {
-		return fmt.Errorf("mount the disk of %s: %w", m.Name, err)
+	if err := mountOverlay(m.Rootfs, m.Dir); err != nil {
+		return err
 	}
 	nspawn, err := exec.LookPath("systemd-nspawn")
 	if err != nil {

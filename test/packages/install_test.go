@@ -28,8 +28,24 @@ const (
 // repository is where a machine has the repository.
 const repository = "/lab/repo"
 
+// recipe is what the machines are made of: rpm is there for the other packages.
+var recipe = lab.Systemd.With("packages", "rpm")
+
 // untouched are the files of each node before the package came, by name.
 var untouched map[string][]string
+
+// repositoryFolder is where the repository is out here.
+func repositoryFolder(t *testing.T) string {
+	t.Helper()
+	folder, err := filepath.Abs(filepath.Join(*made, "repo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(folder, "deb", "Packages")); err != nil {
+		t.Fatalf("no repository: run sudo make package-test: %v", err)
+	}
+	return folder
+}
 
 // fresh boots three masters without the package. The lab goes with the test,
 // unless it became the shared one.
@@ -38,19 +54,13 @@ func fresh(t *testing.T) *scene {
 	if os.Geteuid() != 0 {
 		t.Fatal("needs root: run sudo make test")
 	}
-	folder, err := filepath.Abs(filepath.Join(*made, "repo"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(folder, "deb", "Packages")); err != nil {
-		t.Fatalf("no repository: run sudo make package-test: %v", err)
-	}
 	standin, err := lab.NewStandIn()
 	if err != nil {
 		t.Fatal(err)
 	}
 	opts := standin.Options()
-	opts.Binds[repository] = folder
+	opts.Recipe = recipe
+	opts.Binds[repository] = repositoryFolder(t)
 	l, err := lab.New(context.Background(), opts)
 	if err != nil {
 		t.Fatal(err)

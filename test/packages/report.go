@@ -3,6 +3,8 @@ package packages
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +33,9 @@ type Facts struct {
 	Noise  string // what clients see while nothing happens
 	Late   time.Duration
 	Ready  []time.Duration // from the daemon's start until systemd heard READY
-	Lines  []string        // what else was measured, one a line
+	// Security is what systemd-analyze says of the unit, from 0 (best) to 10.
+	Security float64
+	Sizes    map[string]int64 // of files, by name
 }
 
 // WriteReport writes the report as markdown.
@@ -45,8 +49,9 @@ func WriteReport(w io.Writer, rows []Row, facts Facts) error {
 	fmt.Fprintf(&b, "- while nothing happens: %s\n", facts.Noise)
 	fmt.Fprintf(&b, "- two holders for less than %s ms could have gone unseen (lateness of the observer)\n", measure.Millis(facts.Late))
 	fmt.Fprintf(&b, "- from the daemon's start to READY: %s ms (%d starts, min / median / max)\n", measure.Spread(facts.Ready), len(facts.Ready))
-	for _, line := range facts.Lines {
-		fmt.Fprintf(&b, "- %s\n", line)
+	fmt.Fprintf(&b, "- `systemd-analyze security havipd`: %.1f\n", facts.Security)
+	for _, name := range slices.Sorted(maps.Keys(facts.Sizes)) {
+		fmt.Fprintf(&b, "- size of %s: %.1f MiB\n", name, float64(facts.Sizes[name])/(1<<20))
 	}
 	b.WriteString("\n\"Clients\" is the longest span in which a client that connects through the virtual address every 5 ms got no\n")
 	b.WriteString("answer, \"lost\" the number of its connections that failed in a whole run; \"nobody\" is the longest span in\n")

@@ -1,14 +1,15 @@
 package packages
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"havip/daemon/status"
 	"havip/test/cluster"
 	"havip/test/lab"
-	"havip/test/measure"
 )
 
 // settles is how long after a restart the next daemon could still lose what
@@ -99,11 +100,14 @@ func (s *scene) runs(n *lab.Node, version string) {
 	got := ""
 	err := cluster.Poll(s.ctx, takesOver, version+" on "+n.Name, func() bool {
 		out, _, _, err := n.Try(s.ctx, "havipctl", "status", "-o", "json")
-		got = out
-		return err == nil && strings.Contains(out, fmt.Sprintf(`"version": "v%s"`, version))
+		var doc status.Document
+		if err == nil && json.Unmarshal([]byte(out), &doc) == nil {
+			got = doc.Version
+		}
+		return strings.TrimPrefix(got, "v") == version
 	})
 	if err != nil {
-		s.Fatalf("%v: it says %s", err, measure.LastLines(got, 20))
+		s.Fatalf("%v: it runs %q", err, got)
 	}
 }
 

@@ -1,0 +1,119 @@
+package packages
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"havip/test/lab"
+)
+
+// newImage is a Debian tree in which nothing runs, that knows the repository.
+func newImage(t *testing.T) *lab.Image {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "havip-image-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	image, err := lab.NewImage(t.Context(), recipe, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image.Binds = map[string]string{repository: repositoryFolder(t)}
+	return image
+}
+
+// inside runs a command in the image, where it has to succeed.
+func inside(t *testing.T, image *lab.Image, args ...string) string {
+	t.Helper()
+	out, err := image.Inside(t.Context(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// leftIn lists what bears the package's name in an image.
+func leftIn(t *testing.T, image *lab.Image) string {
+	t.Helper()
+	return inside(t, image, "find", "/", "-xdev", "(", "-path", "/lab", "-o", "-path", "/var/log", "-o", "-path", "/var/cache", "-o",
+		"-path", "/var/lib/apt", ")", "-prune", "-o", "-name", "*havip*", "-print")
+}
+
+// TestImage: where images are built there is no systemd to talk to, and often
+// a policy-rc.d that forbids to start anything.
+func TestImage(t *testing.T) {
+	for name, policy := range map[string]string{"chroot": "", "policy-rc.d": "#!/bin/sh\nexit 101\n"} {
+		t.Run(name, func(t *testing.T) {
+			image := newImage(t)
+			source := "deb [trusted=yes] file:" + repository + "/deb ./"
+			inside(t, image, "sh", "-c", "echo '"+source+"' > /etc/apt/sources.list.d/local.list && apt-get -qq update")
+			if policy != "" {
+				inside(t, image, "sh", "-c", "cat > /usr/sbin/policy-rc.d <<'END'\n"+policy+"END\nchmod 755 /usr/sbin/policy-rc.d")
+			}
+			apt := []string{"apt-get", "-qq", "-y", "--allow-downgrades"}
+			inside(t, image, append(apt, "install", "havip="+older+"-1")...)
+			inside(t, image, "getent", "group", "havip")
+			if got := strings.TrimSpace(inside(t, image, "sh", "-c", "systemctl is-enabled havipd havip-shutdown || true")); got != "disabled\ndisabled" {
+				t.Errorf("after the installation the units are %q, want both disabled", got)
+			}
+			// What whoever builds the image enables stays so.
+			inside(t, image, "systemctl", "enable", "havipd")
+			inside(t, image, append(apt, "install", "havip="+newer+"-1")...)
+			if got := strings.TrimSpace(inside(t, image, "systemctl", "is-enabled", "havipd", "havip-shutdown")); got != "enabled\nenabled" {
+				t.Errorf("after the upgrade the units are %q, want both enabled", got)
+			}
+			inside(t, image, append(apt, "remove", "havip")...)
+			inside(t, image, append(apt, "purge", "havip")...)
+			if left := leftIn(t, image); left != "" {
+				t.Errorf("left over in the image: %s", left)
+			}
+		})
+	}
+}
+
+// TestRpmImage installs the rpm where no systemd runs, as when an image of an
+// rpm distribution is built. The scriptlets run in a chroot.
+func TestRpmImage(t *testing.T) {
+	image := newImage(t)
+	rpm := func(args ...string) string {
+		t.Helper()
+		// Debian's rpm wants to hear that alien would not do.
+		out, err := image.Outside(t.Context(), append([]string{"rpm", "--force-debian", "--root", image.Root()}, args...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	at := func(version string) string { return filepath.Join(image.Root(), repository, "rpm", rpmName(version)) }
+	rpm("--initdb")
+	// The tree is Debian's: what the package depends on is there, and rpm does
+	// not know.
+	rpm("--nodeps", "--install", at(older))
+	inside(t, image, "getent", "group", "havip")
+	inside(t, image, "test", "-x", "/usr/sbin/havipd", "-a", "-f", "/usr/lib/systemd/system/havipd.service", "-a", "-f", "/etc/havip/havip.toml")
+	if out := rpm("--verify", "--nodeps", "havip"); out != "" {
+		t.Errorf("rpm --verify: %s", out)
+	}
+	inside(t, image, "sh", "-c", "echo '# mine' >> /etc/havip/havip.toml")
+	rpm("--nodeps", "--upgrade", at(newer))
+	if got := strings.TrimSpace(rpm("--query", "havip")); !strings.Contains(got, newer) || strings.Contains(got, older) {
+		t.Errorf("after the upgrade rpm has %q, want %s alone", got, newer)
+	}
+	if got := inside(t, image, "sh", "-c", "ls /etc/havip && tail -n 1 /etc/havip/havip.toml"); got != "havip.toml\n# mine\n" {
+		t.Errorf("config after the upgrade: %q, want the file that was changed, alone", got)
+	}
+	rpm("--nodeps", "--erase", "havip")
+	for left := range strings.Lines(leftIn(t, image)) {
+		// rpm keeps what was changed.
+		if left = strings.TrimSpace(left); left != "/etc/havip" && left != "/etc/havip/havip.toml.rpmsave" {
+			t.Errorf("left over after rpm --erase: %s", left)
+		}
+	}
+}
