@@ -34,9 +34,12 @@ LDFLAGS := $(STRIP) -X main.version=$(VERSION)
 ARCHS   ?= amd64 arm64
 PACKAGING = VERSION='$(VERSION)' ARCHS='$(ARCHS)' TOOLS='$(TOOLS)' LDFLAGS='$(STRIP)' TAGS='$(TAGS)'
 
-# What the namespace tests and the simulation run by themselves; everything
-# else is a unit test.
-APART := /election/sim$$|/test/faults$$
+# What the namespace tests, the booted masters and the simulation run by
+# themselves; everything else is a unit test.
+APART := /election/sim$$|/test/faults$$|/test/lab$$|/test/packages$$
+
+# Two versions of the packages, and the repository made of them.
+MADE := $(BUILD)/packages
 
 REPEAT         ?= 10
 SCHEDULES      ?= 2000000
@@ -110,7 +113,7 @@ demo: root packages-build tools build ## three masters, a power cut, a handover:
 .PHONY: test
 test: root packages-test ## everything below but the long runs; ends with the count (sudo)
 	@rm -f $(TALLY); \
-	$(MAKE) check unit sim-short faults-short; \
+	$(MAKE) check unit sim-short faults-short package-test; \
 	$(call give_back,bin); \
 	printf '\n== all of it took %d min\n' $$(((SECONDS + 30) / 60)); \
 	$(BUILD)/tally -close $(TALLY)
@@ -141,6 +144,11 @@ faults-short: root go tools build
 	@echo "== faults, once each"
 	@$(WITH_GO) $(call counted,faults,-timeout 30m ./test/faults)
 
+.PHONY: package-test
+package-test: root go tools packages-boot test-packages ## install, upgrade, reboot on masters that boot (sudo)
+	@echo "== masters that boot, and the packages on them, once each"
+	@$(WITH_GO) $(call counted,packages,-p 1 -timeout 30m ./test/lab ./test/packages)
+
 ##@ Long runs
 
 .PHONY: sim
@@ -151,6 +159,12 @@ sim: go ## the simulation with SCHEDULES=2000000 random schedules
 faults: root go tools build ## every fault REPEAT=10 times; writes docs/faults.md (sudo)
 	@mkdir -p docs
 	@$(WITH_GO) go test -timeout 0 -v ./test/faults -repeat $(REPEAT) -report $(CURDIR)/docs/faults.md
+	@$(call give_back,docs)
+
+.PHONY: package-report
+package-report: root go tools packages-boot test-packages ## every package case REPEAT=10 times; writes docs/packages.md (sudo)
+	@mkdir -p docs
+	@$(WITH_GO) go test -timeout 0 -v ./test/packages -repeat $(REPEAT) -report $(CURDIR)/docs/packages.md
 	@$(call give_back,docs)
 
 .PHONY: fuzz
@@ -167,7 +181,7 @@ fuzz: go ## every fuzz test for FUZZTIME=1m
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: go
 go:
@@ -177,11 +191,14 @@ go:
 root:
 	@if [ "$$(id -u)" != 0 ]; then echo "error: needs root: run sudo make $(firstword $(MAKECMDGOALS))" >&2; exit 1; fi
 
-.PHONY: packages-build packages-test
+.PHONY: packages-build packages-test packages-boot
 packages-build:
 	@test/prepare.sh packages
 packages-test: # the race detector needs a C compiler; the address's tests need ip and sysctl
 	@test/prepare.sh packages gcc:gcc gcc:libc6-dev ip:iproute2 sysctl:procps
+
+packages-boot: # systemd-container boots the masters, mmdebstrap makes their tree
+	@test/prepare.sh packages systemd-nspawn:systemd-container mmdebstrap:mmdebstrap nsenter:util-linux rpm:rpm
 
 # Runs go test, shows a line per package and what failed, and counts.
 counted = mkdir -p $(BUILD); go build -buildvcs=false -o $(BUILD)/tally ./test/tally; \
