@@ -84,8 +84,7 @@ func TestRpmImage(t *testing.T) {
 	image := newImage(t)
 	rpm := func(args ...string) string {
 		t.Helper()
-		// Debian's rpm wants to hear that alien would not do.
-		out, err := image.Outside(t.Context(), append([]string{"rpm", "--force-debian", "--root", image.Root()}, args...)...)
+		out, err := image.Outside(t.Context(), append([]string{"rpm", "--root", image.Root()}, args...)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,22 +93,22 @@ func TestRpmImage(t *testing.T) {
 	at := func(version string) string { return filepath.Join(image.Root(), repository, "rpm", rpmName(version)) }
 	rpm("--initdb")
 	// The tree is Debian's: what the package depends on is there, and rpm does
-	// not know.
-	rpm("--nodeps", "--install", at(older))
+	// not know. Debian's rpm wants to hear that alien would not do.
+	rpm("--force-debian", "--nodeps", "--install", at(older))
 	inside(t, image, "getent", "group", "havip")
 	inside(t, image, "test", "-x", "/usr/sbin/havipd", "-a", "-f", "/usr/lib/systemd/system/havipd.service", "-a", "-f", "/etc/havip/havip.toml")
 	if out := rpm("--verify", "--nodeps", "havip"); out != "" {
 		t.Errorf("rpm --verify: %s", out)
 	}
 	inside(t, image, "sh", "-c", "echo '# mine' >> /etc/havip/havip.toml")
-	rpm("--nodeps", "--upgrade", at(newer))
+	rpm("--force-debian", "--nodeps", "--upgrade", at(newer))
 	if got := strings.TrimSpace(rpm("--query", "havip")); !strings.Contains(got, newer) || strings.Contains(got, older) {
 		t.Errorf("after the upgrade rpm has %q, want %s alone", got, newer)
 	}
 	if got := inside(t, image, "sh", "-c", "ls /etc/havip && tail -n 1 /etc/havip/havip.toml"); got != "havip.toml\n# mine\n" {
 		t.Errorf("config after the upgrade: %q, want the file that was changed, alone", got)
 	}
-	rpm("--nodeps", "--erase", "havip")
+	rpm("--force-debian", "--nodeps", "--erase", "havip")
 	for left := range strings.Lines(leftIn(t, image)) {
 		// rpm keeps what was changed.
 		if left = strings.TrimSpace(left); left != "/etc/havip" && left != "/etc/havip/havip.toml.rpmsave" {

@@ -88,7 +88,7 @@ func (s *scene) comesBack(n *lab.Node, reboot bool) {
 		s.Errorf("%s went off and wants to reboot: %v, want %v", n.Name, again, reboot)
 	}
 	s.try(n.PowerOn(s.ctx))
-	s.ready(n)
+	s.ready(n, atBoot)
 	s.calm()
 }
 
@@ -104,7 +104,7 @@ func TestBoot(t *testing.T) {
 		_, err := s.l.Holder(s.ctx, time.Minute)
 		s.try(err)
 		for _, n := range s.l.Nodes {
-			s.ready(n)
+			s.ready(n, atBoot)
 			s.inOrder(n, "havipd.service", "ActiveEnterTimestampMonotonic", "kubelet.service", "ExecMainStartTimestampMonotonic")
 			s.inOrder(n, "kubelet.service", "ExecMainStartTimestampMonotonic", "etcd.service", "ExecMainStartTimestampMonotonic")
 		}

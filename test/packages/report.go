@@ -32,7 +32,7 @@ type Facts struct {
 	System string // kernel, processors
 	Noise  string // what clients see while nothing happens
 	Late   time.Duration
-	Ready  []time.Duration // from the daemon's start until systemd heard READY
+	Ready  map[string][]time.Duration // from the daemon's start until systemd heard READY, by occasion
 	// Security is what systemd-analyze says of the unit, from 0 (best) to 10.
 	Security float64
 	Sizes    map[string]int64 // of files, by name
@@ -48,7 +48,10 @@ func WriteReport(w io.Writer, rows []Row, facts Facts) error {
 	fmt.Fprintf(&b, "- measured on: %s\n", facts.System)
 	fmt.Fprintf(&b, "- while nothing happens: %s\n", facts.Noise)
 	fmt.Fprintf(&b, "- two holders for less than %s ms could have gone unseen (lateness of the observer)\n", measure.Millis(facts.Late))
-	fmt.Fprintf(&b, "- from the daemon's start to READY: %s ms (%d starts, min / median / max)\n", measure.Spread(facts.Ready), len(facts.Ready))
+	for _, when := range slices.Sorted(maps.Keys(facts.Ready)) {
+		fmt.Fprintf(&b, "- from the daemon's start, %s, until systemd heard READY: %s ms (%d starts, min / median / max)\n",
+			when, measure.Spread(facts.Ready[when]), len(facts.Ready[when]))
+	}
 	fmt.Fprintf(&b, "- `systemd-analyze security havipd`: %.1f\n", facts.Security)
 	for _, name := range slices.Sorted(maps.Keys(facts.Sizes)) {
 		fmt.Fprintf(&b, "- size of %s: %.1f MiB\n", name, float64(facts.Sizes[name])/(1<<20))

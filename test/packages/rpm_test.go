@@ -18,7 +18,7 @@ func TestRpm(t *testing.T) {
 	}
 	s := fresh(t)
 	s.everywhere(func(n *lab.Node) error {
-		if _, err := n.Exec(s.ctx, "rpm", "--force-debian", "--initdb"); err != nil {
+		if _, err := n.Exec(s.ctx, "rpm", "--initdb"); err != nil {
 			return err
 		}
 		for _, step := range []func(*lab.Node) error{

@@ -39,7 +39,7 @@ const (
 var (
 	shared *lab.Lab
 	rows   []Row
-	facts  Facts
+	facts  = Facts{Ready: map[string][]time.Duration{}, Sizes: map[string]int64{}}
 )
 
 func TestMain(m *testing.M) {
@@ -314,8 +314,14 @@ func (s *scene) handedOver() {
 	}
 }
 
+// Occasions on which a daemon starts. At boot everything else starts beside it.
+const (
+	atBoot = "at boot"
+	byHand = "started or restarted by itself"
+)
+
 // ready notes how long the daemon that runs on the node took to be ready.
-func (s *scene) ready(n *lab.Node) {
+func (s *scene) ready(n *lab.Node, when string) {
 	s.Helper()
 	u := s.unit(n, "havipd.service")
 	started, err := lab.Moment(u, "ExecMainStartTimestampMonotonic")
@@ -325,5 +331,5 @@ func (s *scene) ready(n *lab.Node) {
 	if ready < started {
 		s.Errorf("READY of %s is older than its process: %v and %v", n.Name, ready, started)
 	}
-	facts.Ready = append(facts.Ready, ready-started)
+	facts.Ready[when] = append(facts.Ready[when], ready-started)
 }

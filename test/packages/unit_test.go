@@ -30,7 +30,6 @@ func TestSecurity(t *testing.T) {
 func TestSizes(t *testing.T) {
 	const most = 24 << 20
 	s := open(t)
-	facts.Sizes = map[string]int64{}
 	for _, path := range []string{"/usr/sbin/havipd", "/usr/bin/havipctl"} {
 		info, err := os.Stat(s.l.Nodes[0].Path(path))
 		s.try(err)

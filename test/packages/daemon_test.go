@@ -30,7 +30,7 @@ func TestRestart(t *testing.T) {
 	play(t, "`systemctl restart havipd`", "stays", func(s *scene) {
 		s.on(s.holder, "systemctl", "restart", "havipd")
 		s.stays(settles)
-		s.ready(s.holder)
+		s.ready(s.holder, byHand)
 	})
 }
 
@@ -38,7 +38,7 @@ func TestKill(t *testing.T) {
 	play(t, "`kill -9` of the daemon", "stays", func(s *scene) {
 		s.on(s.holder, "systemctl", "kill", "--signal=KILL", "havipd")
 		s.stays(settles)
-		s.ready(s.holder)
+		s.ready(s.holder, byHand)
 		if u := s.unit(s.holder, "havipd.service"); u["ActiveState"] != "active" {
 			s.Errorf("havipd is %s after it was killed, want active", u["ActiveState"])
 		}
@@ -148,10 +148,11 @@ func TestNetworkd(t *testing.T) {
 		was := s.holder
 		s.try(was.WriteFile("/etc/systemd/network/10-eth0.network", fmt.Sprintf(network, was.Address), 0o644))
 		s.on(was, "systemctl", "start", "systemd-networkd")
+		s.managed(was)
 		s.calm()
-		s.on(was, "networkctl", "--no-pager", "status", "eth0")
 		s.begin()
 		s.on(was, "systemctl", "restart", "systemd-networkd")
+		s.managed(was)
 		s.try(cluster.Pause(s.ctx, settles))
 		j := s.l.Sampler.Judge(s.began, cluster.Now())
 		if len(j.Moves) != 0 || j.LongestNone > time.Second {
@@ -162,4 +163,17 @@ func TestNetworkd(t *testing.T) {
 			s.on(was, "rm", "/etc/systemd/network/10-eth0.network")
 		}
 	})
+}
+
+// managed waits until networkd has set up the node's link.
+func (s *scene) managed(n *lab.Node) {
+	s.Helper()
+	out := ""
+	err := cluster.Poll(s.ctx, takesOver, "networkd on "+n.Name, func() bool {
+		out, _, _, _ = n.Try(s.ctx, "networkctl", "--no-pager", "status", "eth0")
+		return strings.Contains(out, "10-eth0.network") && strings.Contains(out, "(configured)")
+	})
+	if err != nil {
+		s.Fatalf("%v: %s", err, out)
+	}
 }

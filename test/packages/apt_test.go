@@ -203,7 +203,7 @@ func TestInstall(t *testing.T) {
 		s.on(n1, "systemctl", "restart", "havipd") // it ran without a config until here
 		s.calm()
 		for _, n := range s.l.Nodes {
-			s.ready(n)
+			s.ready(n, byHand)
 			if doc, code := s.document(n); doc.Verdict != status.Held || code != 0 {
 				t.Errorf("%s: verdict %s and exit status %d, want HELD and 0", n.Name, doc.Verdict, code)
 			}
