@@ -28,8 +28,9 @@ const (
 // repository is where a machine has the repository.
 const repository = "/lab/repo"
 
-// recipe is what the machines are made of: rpm is there for the other packages.
-var recipe = lab.Systemd.With("packages", "rpm")
+// recipe is what the machines are made of: rpm and dnf are there for the other
+// packages.
+var recipe = lab.Systemd.With("packages", "rpm", "dnf")
 
 // untouched are the files of each node before the package came, by name.
 var untouched map[string][]string

@@ -1,7 +1,6 @@
 package packages
 
 import (
-	"path"
 	"testing"
 
 	"havip/test/lab"
@@ -10,19 +9,51 @@ import (
 // rpmName is the file of a version.
 func rpmName(version string) string { return "havip-" + version + "-1.x86_64.rpm" }
 
-// TestRpm installs, upgrades and erases the rpm on masters that run. They are
-// Debian's, with rpm beside dpkg: systemd and the scriptlets do not know.
+// standIn is the spec of a package that says to rpm what Debian's packages do
+// not: that there is a systemd and a shell.
+const standIn = `Name: debian
+Version: 12
+Release: 1
+Summary: what the machine has from other packages
+License: none
+BuildArch: noarch
+Provides: systemd = 252, /bin/sh, /usr/bin/sh
+%description
+Nothing.
+%files
+`
+
+// dnfRepository is what an operator writes.
+const dnfRepository = "[havip]\nname=havip\nbaseurl=file://" + repository + "/rpm\ngpgcheck=0\n"
+
+// prepareDnf makes a machine on which dnf can install.
+func (s *scene) prepareDnf(n *lab.Node) error {
+	for path, text := range map[string]string{"/root/debian.spec": standIn, "/etc/yum.repos.d/havip.repo": dnfRepository} {
+		if err := n.WriteFile(path, text, 0o644); err != nil {
+			return err
+		}
+	}
+	_, err := n.Exec(s.ctx, "sh", "-c", "rpmbuild --quiet -bb --define '_topdir /root/rpmbuild' /root/debian.spec && "+
+		"rpm --force-debian --install /root/rpmbuild/RPMS/noarch/debian-12-1.noarch.rpm")
+	return err
+}
+
+func (s *scene) dnf(n *lab.Node, args ...string) error {
+	_, err := n.Exec(s.ctx, append([]string{"dnf", "--quiet", "--assumeyes"}, args...)...)
+	return err
+}
+
+// TestRpm installs, upgrades and removes the rpm by dnf on masters that run.
+// They are Debian's, with rpm and dnf beside dpkg: systemd and the scriptlets
+// do not know. What it does not show is a whole distribution of rpms.
 func TestRpm(t *testing.T) {
 	if err := discard(); err != nil {
 		t.Fatal(err)
 	}
 	s := fresh(t)
 	s.everywhere(func(n *lab.Node) error {
-		if _, err := n.Exec(s.ctx, "rpm", "--initdb"); err != nil {
-			return err
-		}
 		for _, step := range []func(*lab.Node) error{
-			func(n *lab.Node) error { return s.rpm(n, "--install", rpmName(older)) }, s.configure, s.enable,
+			s.prepareDnf, func(n *lab.Node) error { return s.dnf(n, "install", "havip-"+older) }, s.configure, s.enable,
 		} {
 			if err := step(n); err != nil {
 				return err
@@ -31,36 +62,30 @@ func TestRpm(t *testing.T) {
 		return nil
 	})
 	s.calm()
-	t.Log("not run: dnf, and a distribution whose own packages are rpms")
 
 	t.Run("upgrade", func(t *testing.T) {
 		s.T = t
 		s.begin()
-		s.try(s.rpm(s.holder, "--upgrade", rpmName(newer)))
+		s.try(s.dnf(s.holder, "upgrade", "havip"))
 		s.stays(settles)
 		s.runs(s.holder, newer)
 		s.judge()
-		rows = append(rows, Row{Case: "upgrade by rpm", Promise: "stays", Runs: []Run{s.run}})
+		rows = append(rows, Row{Case: "upgrade by dnf", Promise: "stays", Runs: []Run{s.run}})
 	})
-	t.Run("erase", func(t *testing.T) {
+	t.Run("removal", func(t *testing.T) {
 		s.T = t
 		was := s.holder
 		s.begin()
-		s.on(was, "rpm", "--force-debian", "--nodeps", "--erase", "havip")
+		s.try(s.dnf(was, "remove", "havip"))
 		s.moves()
 		s.handedOver()
 		s.gone(was)
 		s.judge()
-		rows = append(rows, Row{Case: "erasure by rpm", Promise: "handed over", Runs: []Run{s.run}})
+		rows = append(rows, Row{Case: "removal by dnf", Promise: "handed over", Runs: []Run{s.run}})
 		for _, unit := range []string{"havipd.service", "havip-shutdown.service"} {
 			if u := s.unit(was, unit); u["LoadState"] != "not-found" {
-				t.Errorf("%s is %s after the package was erased, want not-found", unit, u["LoadState"])
+				t.Errorf("%s is %s after the package was removed, want not-found", unit, u["LoadState"])
 			}
 		}
 	})
-}
-
-func (s *scene) rpm(n *lab.Node, action, name string) error {
-	_, err := n.Exec(s.ctx, "rpm", "--force-debian", "--nodeps", action, path.Join(repository, "rpm", name))
-	return err
 }
