@@ -32,14 +32,17 @@ STRIP   := -s -w
 TAGS    := grpcnotrace,nethttpomithttp2
 LDFLAGS := $(STRIP) -X main.version=$(VERSION)
 ARCHS   ?= amd64 arm64
-PACKAGING = VERSION='$(VERSION)' ARCHS='$(ARCHS)' TOOLS='$(TOOLS)' LDFLAGS='$(STRIP)' TAGS='$(TAGS)'
+DIST    ?= dist
+PACKAGING = DIST='$(DIST)' VERSION='$(VERSION)' ARCHS='$(ARCHS)' TOOLS='$(TOOLS)' LDFLAGS='$(STRIP)' TAGS='$(TAGS)'
 
 # What the namespace tests, the booted masters and the simulation run by
 # themselves; everything else is a unit test.
 APART := /election/sim$$|/test/faults$$|/test/lab$$|/test/packages$$
 
-# Two versions of the packages, and the repository made of them.
-MADE := $(BUILD)/packages
+# Where the tests find packages: a repository of each version, from the older to
+# the newer.
+MADE          := $(BUILD)/packages
+TEST_VERSIONS := 0.0.1 0.0.2
 
 REPEAT         ?= 10
 SCHEDULES      ?= 2000000
@@ -70,13 +73,13 @@ tools: go packages-build ## build etcd, etcdctl and staticcheck into ~/.cache/ha
 .PHONY: deb rpm
 deb rpm: go packages-build packaging-tools ## packages for ARCHS="amd64 arm64" in dist/
 	@$(WITH_GO) $(PACKAGING) packaging/build.sh $@
-	@$(call give_back,dist)
+	@$(call give_back,$(DIST))
 
 .PHONY: repo
 repo: deb rpm ## apt and rpm repository in dist/repo, indices signed with KEY=…
 	@test/prepare.sh packages apt-ftparchive:apt-utils createrepo_c:createrepo-c $(if $(KEY),gpg:gnupg)
-	@PKG_VERSION="$$($(PACKAGING) packaging/build.sh version)" packaging/repo.sh $(KEY)
-	@$(call give_back,dist)
+	@PKG_VERSION="$$($(PACKAGING) packaging/build.sh version)" DIST='$(DIST)' packaging/repo.sh $(KEY)
+	@$(call give_back,$(DIST))
 
 .PHONY: lint-packages
 lint-packages: deb rpm ## lintian and rpmlint on the packages in dist/
@@ -190,6 +193,21 @@ go:
 .PHONY: root
 root:
 	@if [ "$$(id -u)" != 0 ]; then echo "error: needs root: run sudo make $(firstword $(MAKECMDGOALS))" >&2; exit 1; fi
+
+# Built anew each time: what is tested is what is here. The key lives as long as
+# this recipe.
+.PHONY: test-packages
+test-packages: root go
+	@test/prepare.sh packages gpg:gnupg
+	@echo "building packages of two versions into $(MADE)"
+	@rm -rf $(MADE); \
+	export GNUPGHOME=$$(mktemp -d); \
+	trap 'gpgconf --kill all; rm -rf "$$GNUPGHOME"' EXIT; \
+	gpg --batch --quiet --passphrase '' --quick-generate-key 'havip test <test@havip.invalid>' default default never 2>/dev/null; \
+	for v in $(TEST_VERSIONS); do \
+		$(MAKE) repo VERSION=v$$v ARCHS=$$($(GO) env GOHOSTARCH) DIST=$(MADE)/$$v KEY=test@havip.invalid >/dev/null; \
+	done
+	@$(call give_back,bin)
 
 .PHONY: packages-build packages-test packages-boot
 packages-build:

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Builds packages into dist/. Called by make, which sets
+# Builds packages into $DIST. Called by make, which sets
+#   DIST     the folder, dist
 #   VERSION  as `git describe` says it, or any v1.2.3
 #   ARCHS    amd64, arm64 or both
 #   TOOLS    the folder with nfpm and go-md2man
@@ -14,7 +15,7 @@ cd "$(dirname "$0")/.."
 umask 022
 
 packager=$1
-export STAGE=dist/stage
+export STAGE=$DIST/stage
 export MAINTAINER="havip maintainers <maintainers@havip.invalid>"
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -c safe.directory='*' log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
 
@@ -101,7 +102,7 @@ if [ "$packager" = version ]; then
 fi
 stage
 for arch in $ARCHS; do
-    said=$(ARCH=$arch "$TOOLS/nfpm" package --config "$STAGE/nfpm.yaml" --packager "$packager" --target dist/ 2>&1) || {
+    said=$(ARCH=$arch "$TOOLS/nfpm" package --config "$STAGE/nfpm.yaml" --packager "$packager" --target "$DIST/" 2>&1) || {
         echo "error: nfpm: $said" >&2
         exit 1
     }

@@ -1,10 +1,11 @@
 #!/bin/bash
-# Makes dist/repo from the packages in dist/: dist/repo/deb for apt and
-# dist/repo/rpm for dnf, to be used from a folder or put on a web server as it is.
+# Makes $DIST/repo from the packages in $DIST (dist): repo/deb for apt and
+# repo/rpm for dnf, to be used from a folder or put on a web server as it is.
 #
 #   repo.sh [KEY]    KEY: a gpg key that signs the indices; none: they are unsigned
 set -eu -o pipefail
-cd "$(dirname "$0")/../dist"
+cd "$(dirname "$0")/.."
+cd "${DIST:?}"
 key=${1:-}
 version=${PKG_VERSION:?}
 

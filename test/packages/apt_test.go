@@ -25,8 +25,18 @@ const (
 	newer = "0.0.2"
 )
 
-// repository is where a machine has the repository.
-const repository = "/lab/repo"
+// versions is where a machine has a repository of each version.
+const versions = "/lab/versions"
+
+func repository(version string) string { return versions + "/" + version + "/repo" }
+
+// aptSource is what an operator writes.
+func aptSource(version string) string {
+	r := repository(version)
+	return fmt.Sprintf("deb [signed-by=%s/havip.asc] file:%s/deb ./\n", r, r)
+}
+
+const aptSources = "/etc/apt/sources.list.d/havip.list"
 
 // recipe is what the machines are made of: rpm and dnf are there for the other
 // packages.
@@ -35,17 +45,19 @@ var recipe = lab.Systemd.With("packages", "rpm", "dnf")
 // untouched are the files of each node before the package came, by name.
 var untouched map[string][]string
 
-// repositoryFolder is where the repository is out here.
-func repositoryFolder(t *testing.T) string {
+// folder is where the versions are out here.
+func folder(t *testing.T) string {
 	t.Helper()
-	folder, err := filepath.Abs(filepath.Join(*made, "repo"))
+	path, err := filepath.Abs(*made)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(folder, "deb", "Packages")); err != nil {
-		t.Fatalf("no repository: run sudo make package-test: %v", err)
+	for _, version := range []string{older, newer} {
+		if _, err := os.Stat(filepath.Join(path, version, "repo", "deb", "InRelease")); err != nil {
+			t.Fatalf("no repository: run sudo make package-test: %v", err)
+		}
 	}
-	return folder
+	return path
 }
 
 // fresh boots three masters without the package. The lab goes with the test,
@@ -61,7 +73,7 @@ func fresh(t *testing.T) *scene {
 	}
 	opts := standin.Options()
 	opts.Recipe = recipe
-	opts.Binds[repository] = repositoryFolder(t)
+	opts.Binds[versions] = folder(t)
 	l, err := lab.New(context.Background(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -110,8 +122,7 @@ func (s *scene) everywhere(f func(*lab.Node) error) {
 func (s *scene) addRepository() {
 	s.Helper()
 	s.everywhere(func(n *lab.Node) error {
-		line := fmt.Sprintf("deb [trusted=yes] file:%s/deb ./\n", repository)
-		if err := n.WriteFile("/etc/apt/sources.list.d/havip.list", line, 0o644); err != nil {
+		if err := n.WriteFile(aptSources, aptSource(older)+aptSource(newer), 0o644); err != nil {
 			return err
 		}
 		_, err := n.Exec(s.ctx, "apt-get", "-qq", "update")

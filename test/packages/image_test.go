@@ -25,7 +25,7 @@ func newImage(t *testing.T) *lab.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image.Binds = map[string]string{repository: repositoryFolder(t)}
+	image.Binds = map[string]string{versions: folder(t)}
 	return image
 }
 
@@ -52,8 +52,7 @@ func TestImage(t *testing.T) {
 	for name, policy := range map[string]string{"chroot": "", "policy-rc.d": "#!/bin/sh\nexit 101\n"} {
 		t.Run(name, func(t *testing.T) {
 			image := newImage(t)
-			source := "deb [trusted=yes] file:" + repository + "/deb ./"
-			inside(t, image, "sh", "-c", "echo '"+source+"' > /etc/apt/sources.list.d/local.list && apt-get -qq update")
+			inside(t, image, "sh", "-c", "cat > /etc/apt/sources.list.d/local.list <<'END'\n"+aptSource(older)+aptSource(newer)+"END\napt-get -qq update")
 			if policy != "" {
 				inside(t, image, "sh", "-c", "cat > /usr/sbin/policy-rc.d <<'END'\n"+policy+"END\nchmod 755 /usr/sbin/policy-rc.d")
 			}
@@ -90,7 +89,9 @@ func TestRpmImage(t *testing.T) {
 		}
 		return out
 	}
-	at := func(version string) string { return filepath.Join(image.Root(), repository, "rpm", rpmName(version)) }
+	at := func(version string) string {
+		return filepath.Join(image.Root(), repository(version), "rpm", "havip-"+version+"-1.x86_64.rpm")
+	}
 	rpm("--initdb")
 	// The tree is Debian's: what the package depends on is there, and rpm does
 	// not know. Debian's rpm wants to hear that alien would not do.

@@ -38,7 +38,7 @@ func TestPurge(t *testing.T) {
 		s.moves()
 		s.handedOver()
 		s.gone(was)
-		want := append(untouched[was.Name], "/etc/apt/sources.list.d/havip.list") // this test's own
+		want := append(untouched[was.Name], aptSources) // this test's own
 		if diff := cmp.Diff(sorted(want), sorted(s.files(was))); diff != "" {
 			s.Errorf("files of %s (-before the package came +after it was purged):\n%s", was.Name, diff)
 		}

@@ -1,13 +1,11 @@
 package packages
 
 import (
+	"fmt"
 	"testing"
 
 	"havip/test/lab"
 )
-
-// rpmName is the file of a version.
-func rpmName(version string) string { return "havip-" + version + "-1.x86_64.rpm" }
 
 // standIn is the spec of a package that says to rpm what Debian's packages do
 // not: that there is a systemd and a shell.
@@ -23,12 +21,15 @@ Nothing.
 %files
 `
 
-// dnfRepository is what an operator writes.
-const dnfRepository = "[havip]\nname=havip\nbaseurl=file://" + repository + "/rpm\ngpgcheck=0\n"
+// dnfSource is what an operator writes.
+func dnfSource(version string) string {
+	r := repository(version)
+	return fmt.Sprintf("[havip-%s]\nname=havip\nbaseurl=file://%s/rpm\ngpgcheck=0\nrepo_gpgcheck=1\ngpgkey=file://%s/havip.asc\n", version, r, r)
+}
 
 // prepareDnf makes a machine on which dnf can install.
 func (s *scene) prepareDnf(n *lab.Node) error {
-	for path, text := range map[string]string{"/root/debian.spec": standIn, "/etc/yum.repos.d/havip.repo": dnfRepository} {
+	for path, text := range map[string]string{"/root/debian.spec": standIn, "/etc/yum.repos.d/havip.repo": dnfSource(older) + dnfSource(newer)} {
 		if err := n.WriteFile(path, text, 0o644); err != nil {
 			return err
 		}

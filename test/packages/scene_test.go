@@ -21,7 +21,7 @@ import (
 var (
 	repeat = flag.Int("repeat", 1, "how often each case is played")
 	report = flag.String("report", "", "file to write the measurements to, as markdown")
-	made   = flag.String("made", "../../bin/test/packages", "folder with the packages of both versions and the repository")
+	made   = flag.String("made", "../../bin/test/packages", "folder with a repository of each version")
 )
 
 // Generous bounds: the tests judge behaviour. How quick it was is measured and

@@ -35,8 +35,8 @@ func TestSizes(t *testing.T) {
 		s.try(err)
 		facts.Sizes[path] = info.Size()
 	}
-	for _, pattern := range []string{"deb/*.deb", "rpm/*.rpm"} {
-		files, err := filepath.Glob(filepath.Join(repositoryFolder(t), pattern))
+	for _, pattern := range []string{"*.deb", "*.rpm"} {
+		files, err := filepath.Glob(filepath.Join(folder(t), older, pattern))
 		s.try(err)
 		for _, file := range files {
 			info, err := os.Stat(file)
