@@ -110,10 +110,13 @@ func TestRpmImage(t *testing.T) {
 		t.Errorf("config after the upgrade: %q, want the file that was changed, alone", got)
 	}
 	rpm("--force-debian", "--nodeps", "--erase", "havip")
-	for left := range strings.Lines(leftIn(t, image)) {
-		// rpm keeps what was changed.
-		if left = strings.TrimSpace(left); left != "/etc/havip" && left != "/etc/havip/havip.toml.rpmsave" {
-			t.Errorf("left over after rpm --erase: %s", left)
-		}
+	if kept := inside(t, image, "ls", "/etc/havip"); kept != "havip.toml.rpmsave\n" {
+		t.Errorf("in /etc/havip after rpm --erase: %q, want the file that was changed, set aside", kept)
+	}
+	inside(t, image, "rm", "-r", "/etc/havip")
+	rpm("--force-debian", "--nodeps", "--install", at(newer))
+	rpm("--force-debian", "--nodeps", "--erase", "havip")
+	if left := leftIn(t, image); left != "" {
+		t.Errorf("left over after rpm --erase: %s", left)
 	}
 }

@@ -44,6 +44,18 @@ func (s *scene) dnf(n *lab.Node, args ...string) error {
 	return err
 }
 
+// fromDnf installs the older version and makes it serve.
+func (s *scene) fromDnf(n *lab.Node) error {
+	for _, step := range []func(*lab.Node) error{
+		func(n *lab.Node) error { return s.dnf(n, "install", "havip-"+older) }, s.configure, s.enable,
+	} {
+		if err := step(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // TestRpm installs, upgrades and removes the rpm by dnf on masters that run.
 // They are Debian's, with rpm and dnf beside dpkg: systemd and the scriptlets
 // do not know. What it does not show is a whole distribution of rpms.
@@ -51,42 +63,43 @@ func TestRpm(t *testing.T) {
 	if err := discard(); err != nil {
 		t.Fatal(err)
 	}
-	s := fresh(t)
-	s.everywhere(func(n *lab.Node) error {
-		for _, step := range []func(*lab.Node) error{
-			s.prepareDnf, func(n *lab.Node) error { return s.dnf(n, "install", "havip-"+older) }, s.configure, s.enable,
-		} {
-			if err := step(n); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	s.calm()
+	l := fresh(t).l
+	s := newScene(t, l)
+	s.everywhere(s.prepareDnf)
+	s.everywhere(s.fromDnf)
+	upgrade := Row{Case: "upgrade by dnf", Promise: "stays"}
+	removal := Row{Case: "removal by dnf", Promise: "handed over"}
+	for i := range *repeat {
+		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
+			s := newScene(t, l)
+			s.play((*scene).upgradedByDnf)
+			upgrade.Runs = append(upgrade.Runs, s.run)
+			s.play((*scene).removedByDnf)
+			removal.Runs = append(removal.Runs, s.run)
+		})
+	}
+	rows = append(rows, upgrade, removal)
+}
 
-	t.Run("upgrade", func(t *testing.T) {
-		s.T = t
-		s.begin()
-		s.try(s.dnf(s.holder, "upgrade", "havip"))
-		s.stays(settles)
-		s.runs(s.holder, newer)
-		s.judge()
-		rows = append(rows, Row{Case: "upgrade by dnf", Promise: "stays", Runs: []Run{s.run}})
-	})
-	t.Run("removal", func(t *testing.T) {
-		s.T = t
-		was := s.holder
-		s.begin()
-		s.try(s.dnf(was, "remove", "havip"))
-		s.moves()
-		s.handedOver()
-		s.gone(was)
-		s.judge()
-		rows = append(rows, Row{Case: "removal by dnf", Promise: "handed over", Runs: []Run{s.run}})
-		for _, unit := range []string{"havipd.service", "havip-shutdown.service"} {
-			if u := s.unit(was, unit); u["LoadState"] != "not-found" {
-				t.Errorf("%s is %s after the package was removed, want not-found", unit, u["LoadState"])
-			}
+func (s *scene) upgradedByDnf() {
+	s.try(s.dnf(s.holder, "upgrade", "havip"))
+	s.stays(settles)
+	s.runs(s.holder, newer)
+}
+
+func (s *scene) removedByDnf() {
+	was := s.holder
+	s.try(s.dnf(was, "remove", "havip"))
+	s.moves()
+	s.handedOver()
+	s.gone(was)
+	for _, unit := range []string{"havipd.service", "havip-shutdown.service"} {
+		if u := s.unit(was, unit); u["LoadState"] != "not-found" {
+			s.Errorf("%s is %s after the package was removed, want not-found", unit, u["LoadState"])
 		}
-	})
+	}
+	s.on(was, "rm", "/etc/havip/havip.toml.rpmsave")
+	s.try(s.fromDnf(was))
+	s.calm()
+	s.handedOver()
 }
