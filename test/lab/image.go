@@ -28,20 +28,27 @@ type Image struct {
 	Binds  map[string]string // path in the image to path here
 }
 
-// NewImage makes an image of the recipe's tree; what is written to it lies
-// below dir, on a file system that an overlay can lie on.
-func NewImage(ctx context.Context, r Recipe, dir string) (*Image, error) {
+// NewImage makes an image of the recipe's tree. What is written to it is in
+// memory, until Close.
+func NewImage(ctx context.Context, r Recipe) (*Image, error) {
 	rootfs, err := Rootfs(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := makeDir()
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range []string{"upper", "work", "merged"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			return nil, fmt.Errorf("make image: %w", err)
+			return nil, errors.Join(fmt.Errorf("make image: %w", err), os.RemoveAll(dir))
 		}
 	}
 	return &Image{Rootfs: rootfs, Dir: dir}, nil
 }
+
+// Close removes the image.
+func (i *Image) Close() error { return os.RemoveAll(i.Dir) }
 
 // Root is where a program started with Outside finds the image.
 func (i *Image) Root() string { return filepath.Join(i.Dir, "merged") }

@@ -61,9 +61,6 @@ func New(ctx context.Context, opts Options) (*Lab, error) {
 	if len(opts.Recipe.Packages) == 0 {
 		opts.Recipe = Systemd
 	}
-	if err := removeLeftovers(); err != nil {
-		return nil, err
-	}
 	l := &Lab{opts: opts}
 	if err := l.build(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -75,12 +72,8 @@ func (l *Lab) build(ctx context.Context) (err error) {
 	if l.rootfs, err = Rootfs(ctx, l.opts.Recipe); err != nil {
 		return err
 	}
-	self, err := identify(os.Getpid())
-	if err != nil {
+	if l.dir, err = makeDir(); err != nil {
 		return err
-	}
-	if l.dir, err = os.MkdirTemp(shmDir, dirPrefix+self.String()+"-"); err != nil {
-		return fmt.Errorf("make directory: %w", err)
 	}
 	if l.Stage, err = cluster.NewStage(l.dir, []netip.Addr{cluster.VIP4}...); err != nil {
 		return err
@@ -94,6 +87,23 @@ func (l *Lab) build(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// makeDir makes a directory in memory that the next one to call this removes,
+// should this process be killed.
+func makeDir() (string, error) {
+	if err := removeLeftovers(); err != nil {
+		return "", err
+	}
+	self, err := identify(os.Getpid())
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(shmDir, dirPrefix+self.String()+"-")
+	if err != nil {
+		return "", fmt.Errorf("make directory: %w", err)
+	}
+	return dir, nil
 }
 
 // PowerOn boots the nodes at once and waits until they are up.

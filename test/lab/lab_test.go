@@ -163,6 +163,9 @@ func traces(t *testing.T) (found []string) {
 		must(t, err)
 		found = append(found, paths...)
 	}
+	notes, err := filepath.Glob("/run/systemd/nspawn/*/*")
+	must(t, err)
+	found = append(found, notes...)
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	must(t, err)
 	for line := range strings.Lines(string(mounts)) {
@@ -216,11 +219,9 @@ func TestKilledOwnerLeavesNothing(t *testing.T) {
 }
 
 func TestImage(t *testing.T) {
-	dir, err := os.MkdirTemp(shmDir, "havip-image-")
+	image, err := NewImage(t.Context(), Systemd)
 	must(t, err)
-	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
-	image, err := NewImage(t.Context(), Systemd, dir)
-	must(t, err)
+	t.Cleanup(func() { must(t, image.Close()) })
 	image.Binds = map[string]string{"/lab/here": t.TempDir()}
 	if _, err := image.Inside(t.Context(), "sh", "-c", "echo kept > /etc/written && echo x > /lab/here/x && test -d /proc/self"); err != nil {
 		t.Fatal(err)

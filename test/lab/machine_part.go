@@ -75,6 +75,10 @@ func machineMain() error {
 	if err := mountOverlay(m.Rootfs, m.Dir); err != nil {
 		return err
 	}
+	// nspawn keeps notes by the machine's name in /run/systemd, and leaves them.
+	if err := unix.Mount("run", "/run", "tmpfs", 0, "mode=0755"); err != nil {
+		return fmt.Errorf("hide /run: %w", err)
+	}
 	nspawn, err := exec.LookPath("systemd-nspawn")
 	if err != nil {
 		return fmt.Errorf("boot %s: %w: install systemd-container", m.Name, err)

@@ -1,7 +1,6 @@
 package packages
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,19 +11,15 @@ import (
 // newImage is a Debian tree in which nothing runs, that knows the repository.
 func newImage(t *testing.T) *lab.Image {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "havip-image-")
+	image, err := lab.NewImage(t.Context(), recipe)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := image.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	image, err := lab.NewImage(t.Context(), recipe, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
 	image.Binds = map[string]string{versions: folder(t)}
 	return image
 }
