@@ -36,6 +36,15 @@ func Millis(d time.Duration) string {
 	return fmt.Sprintf("%d", d.Round(time.Millisecond)/time.Millisecond)
 }
 
+// Counts is min / median / max of numbers.
+func Counts(values []int) string {
+	if len(values) == 0 {
+		return "-"
+	}
+	all := slices.Sorted(slices.Values(values))
+	return fmt.Sprintf("%d / %d / %d", all[0], all[len(all)/2], all[len(all)-1])
+}
+
 // Numbers lists the different values, in order.
 func Numbers(values []int) string {
 	all := slices.Compact(slices.Sorted(slices.Values(values)))

@@ -28,6 +28,14 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+func TestCounts(t *testing.T) {
+	for want, values := range map[string][]int{"-": nil, "0 / 0 / 7": {7, 0, 0}, "3 / 4 / 4": {4, 3}} {
+		if got := Counts(values); got != want {
+			t.Errorf("Counts(%v) = %q, want %q", values, got, want)
+		}
+	}
+}
+
 func TestNumbers(t *testing.T) {
 	for want, values := range map[string][]int{"": nil, "0": {0, 0}, "1, 2": {2, 1, 1}} {
 		if got := Numbers(values); got != want {

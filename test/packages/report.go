@@ -42,7 +42,7 @@ type Facts struct {
 func WriteReport(w io.Writer, rows []Row, facts Facts) error {
 	var b strings.Builder
 	b.WriteString("# What install, upgrade and reboot cost\n\n")
-	b.WriteString("Written by `sudo make packages-report`. Three masters that boot Debian 12 with systemd, the package installed\n")
+	b.WriteString("Written by `sudo make package-report`. Three masters that boot Debian 12 with systemd, the package installed\n")
 	b.WriteString("by apt, real etcd members at their default timers (data in memory), stand-ins for kubelet, container runtime\n")
 	b.WriteString("and API server.\n\n")
 	fmt.Fprintf(&b, "- measured on: %s\n", facts.System)
@@ -78,5 +78,5 @@ func (r Row) markdown() string {
 		double = max(double, run.Double)
 	}
 	return fmt.Sprintf("| %s | %s | %d | %s | %s | %s | %s | %s |\n", r.Case, r.Promise, len(r.Runs),
-		measure.Spread(outage), measure.Numbers(lost), measure.Spread(nobody), measure.Millis(double), measure.Numbers(moves))
+		measure.Spread(outage), measure.Counts(lost), measure.Spread(nobody), measure.Millis(double), measure.Numbers(moves))
 }

@@ -26,9 +26,9 @@ func TestWriteReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, table, _ := strings.Cut(b.String(), "|---|---|---|---|---|---|---|---|\n")
-	want := `| restart | stays | 3 | 10 / 12 / 15 | 0, 1 | 0 / 0 / 0 | 0 | 0 |
-| reboot | moves | 1 | 25 / 25 / 25 | 3 | 5.6 / 5.6 / 5.6 | 1.5 | 1 |
-| never run |  | 0 | - |  | - | 0 |  |
+	want := `| restart | stays | 3 | 10 / 12 / 15 | 0 / 0 / 1 | 0 / 0 / 0 | 0 | 0 |
+| reboot | moves | 1 | 25 / 25 / 25 | 3 / 3 / 3 | 5.6 / 5.6 / 5.6 | 1.5 | 1 |
+| never run |  | 0 | - | - | - | 0 |  |
 `
 	if diff := cmp.Diff(want, table); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)

@@ -28,7 +28,7 @@ func TestSecurity(t *testing.T) {
 // TestSizes notes how much is downloaded and installed. havipd's size is that
 // of the etcd client with gRPC; the bound is there to notice what comes beside.
 func TestSizes(t *testing.T) {
-	const most = 24 << 20
+	const most = 16 << 20
 	s := open(t)
 	for _, path := range []string{"/usr/sbin/havipd", "/usr/bin/havipctl"} {
 		info, err := os.Stat(s.l.Nodes[0].Path(path))
