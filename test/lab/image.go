@@ -128,7 +128,7 @@ func imageMain() error {
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(program, s.Args, os.Environ())
+	return become(program, s.Args, os.Environ())
 }
 
 // mountOverlay mounts dir/merged: the tree, and over it what was written.

@@ -189,6 +189,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 }
 
 func TestKilledOwnerLeavesNothing(t *testing.T) {
+	must(t, removeLeftovers()) // of runs before this one
 	before := traces(t)
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), cluster.PartVariable+"=owner")
@@ -253,6 +254,17 @@ func TestIdentity(t *testing.T) {
 	}
 	if _, err := parseIdentity("x"); err == nil {
 		t.Error("parseIdentity(x) = nil error")
+	}
+}
+
+func TestOfSuite(t *testing.T) {
+	got := ofSuite("bookworm deb a bookworm main\ntrixie deb b trixie main\nbookworm deb a bookworm main\nbookworm-security deb c bookworm-security main\n")
+	want := "deb a bookworm main\ndeb c bookworm-security main\n"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("sources (-want +got):\n%s", diff)
+	}
+	if got := ofSuite(""); got != "" {
+		t.Errorf("sources of nothing = %q", got)
 	}
 }
 

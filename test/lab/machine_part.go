@@ -87,7 +87,19 @@ func machineMain() error {
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(nspawn, args, m.environment())
+	return become(nspawn, args, m.environment())
+}
+
+// become turns this process into a program that is killed when its parent ends.
+// The kernel keeps that wish with the thread (PR_SET_PDEATHSIG(2const)), and
+// exec with the thread that calls it: what the parent asked for at the start of
+// this process may have been asked of another one.
+func become(program string, args, env []string) error {
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("tie %s to its parent: %w", program, err)
+	}
+	return syscall.Exec(program, args, env)
 }
 
 func (m machine) arguments() ([]string, error) {
@@ -147,10 +159,6 @@ func initMain() error {
 	if err := os.Unsetenv(cluster.PartVariable); err != nil {
 		return err
 	}
-	// nspawn itself dies with the run. Unless told, its machine would live on.
-	runtime.LockOSThread()
-	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
-		return fmt.Errorf("tie the machine to systemd-nspawn: %w", err)
-	}
-	return syscall.Exec("/lib/systemd/systemd", []string{"/lib/systemd/systemd"}, os.Environ())
+	// nspawn does not pass on that it dies with the run.
+	return become("/lib/systemd/systemd", []string{"/lib/systemd/systemd"}, os.Environ())
 }

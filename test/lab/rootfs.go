@@ -141,22 +141,40 @@ func (r Recipe) build(ctx context.Context, path string) error {
 // sources are the lines of a sources.list for the suite, from what this
 // machine's own apt uses, whatever form that has.
 func sources(ctx context.Context) (string, error) {
+	lines, err := knownSources(ctx)
+	if err == nil && lines == "" {
+		// Whose a source is apt learns only when it is asked.
+		if out, err := exec.CommandContext(ctx, "apt-get", "-qq", "update").CombinedOutput(); err != nil {
+			return "", fmt.Errorf("run apt-get update: %w\n%s", err, bytes.TrimSpace(out))
+		}
+		lines, err = knownSources(ctx)
+	}
+	if err == nil && lines == "" {
+		err = errors.New("apt has no source of Debian " + suite + ": add one to /etc/apt/sources.list.d")
+	}
+	return lines, err
+}
+
+func knownSources(ctx context.Context) (string, error) {
 	format := "$(CODENAME) deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(REPO_URI) $(RELEASE) $(COMPONENT)"
 	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", format, "Created-By: Packages", "Origin: Debian").Output()
 	if err != nil {
 		return "", fmt.Errorf("ask apt for its sources: %w", err)
 	}
+	return ofSuite(string(out)), nil
+}
+
+// ofSuite picks the sources of the suite and its updates, each once, out of
+// lines that begin with a code name.
+func ofSuite(listed string) string {
 	var lines []string
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(listed) {
 		codename, source, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if (codename == suite || strings.HasPrefix(codename, suite+"-")) && !slices.Contains(lines, source) {
-			lines = append(lines, source)
+		if (codename == suite || strings.HasPrefix(codename, suite+"-")) && !slices.Contains(lines, source+"\n") {
+			lines = append(lines, source+"\n")
 		}
 	}
-	if len(lines) == 0 {
-		return "", errors.New("apt has no source of Debian " + suite + ": add one to /etc/apt/sources.list.d and run apt-get update")
-	}
-	return strings.Join(lines, "\n") + "\n", nil
+	return strings.Join(lines, "")
 }
 
 // aptOptions are this machine's settings without which its sources may not be

@@ -41,35 +41,51 @@ func leftIn(t *testing.T, image *lab.Image) string {
 		"-path", "/var/lib/apt", ")", "-prune", "-o", "-name", "*havip*", "-print")
 }
 
-// TestImage: where images are built there is no systemd to talk to, and often
-// a policy-rc.d that forbids to start anything.
+// TestImage: where images are built there is no systemd to talk to.
 func TestImage(t *testing.T) {
-	for name, policy := range map[string]string{"chroot": "", "policy-rc.d": "#!/bin/sh\nexit 101\n"} {
-		t.Run(name, func(t *testing.T) {
-			image := newImage(t)
-			inside(t, image, "sh", "-c", "cat > /etc/apt/sources.list.d/local.list <<'END'\n"+aptSource(older)+aptSource(newer)+"END\napt-get -qq update")
-			if policy != "" {
-				inside(t, image, "sh", "-c", "cat > /usr/sbin/policy-rc.d <<'END'\n"+policy+"END\nchmod 755 /usr/sbin/policy-rc.d")
-			}
-			apt := []string{"apt-get", "-qq", "-y", "--allow-downgrades"}
-			inside(t, image, append(apt, "install", "havip="+older+"-1")...)
-			inside(t, image, "getent", "group", "havip")
-			if got := strings.TrimSpace(inside(t, image, "sh", "-c", "systemctl is-enabled havipd havip-shutdown || true")); got != "disabled\ndisabled" {
-				t.Errorf("after the installation the units are %q, want both disabled", got)
-			}
-			// What whoever builds the image enables stays so.
-			inside(t, image, "systemctl", "enable", "havipd")
-			inside(t, image, append(apt, "install", "havip="+newer+"-1")...)
-			if got := strings.TrimSpace(inside(t, image, "systemctl", "is-enabled", "havipd", "havip-shutdown")); got != "enabled\nenabled" {
-				t.Errorf("after the upgrade the units are %q, want both enabled", got)
-			}
-			inside(t, image, append(apt, "remove", "havip")...)
-			inside(t, image, append(apt, "purge", "havip")...)
-			if left := leftIn(t, image); left != "" {
-				t.Errorf("left over in the image: %s", left)
-			}
-		})
+	image := newImage(t)
+	inside(t, image, "sh", "-c", "cat > /etc/apt/sources.list.d/local.list <<'END'\n"+aptSource(older)+aptSource(newer)+"END\napt-get -qq update")
+	apt := []string{"apt-get", "-qq", "-y"}
+	inside(t, image, append(apt, "install", "havip="+older+"-1")...)
+	inside(t, image, "getent", "group", "havip")
+	if got := strings.TrimSpace(inside(t, image, "sh", "-c", "systemctl is-enabled havipd havip-shutdown || true")); got != "disabled\ndisabled" {
+		t.Errorf("after the installation the units are %q, want both disabled", got)
 	}
+	// What whoever builds the image enables stays so.
+	inside(t, image, "systemctl", "enable", "havipd")
+	inside(t, image, append(apt, "install", "havip="+newer+"-1")...)
+	if got := strings.TrimSpace(inside(t, image, "systemctl", "is-enabled", "havipd", "havip-shutdown")); got != "enabled\nenabled" {
+		t.Errorf("after the upgrade the units are %q, want both enabled", got)
+	}
+	inside(t, image, append(apt, "remove", "havip")...)
+	inside(t, image, append(apt, "purge", "havip")...)
+	if left := leftIn(t, image); left != "" {
+		t.Errorf("left over in the image: %s", left)
+	}
+}
+
+// TestPolicy: a policy-rc.d forbids packages to start and restart anything, as
+// where an image is built on a running system.
+func TestPolicy(t *testing.T) {
+	const policy = "/usr/sbin/policy-rc.d"
+	s := open(t)
+	s.calm()
+	n := s.l.Others(s.holder)[0]
+	s.has(n, older)
+	runs := s.unit(n, "havipd.service")["MainPID"]
+	s.try(n.WriteFile(policy, "#!/bin/sh\nexit 101\n", 0o755))
+	s.try(s.install(n, newer))
+	if u := s.unit(n, "havipd.service"); u["ActiveState"] != "active" || u["MainPID"] != runs {
+		t.Errorf("havipd is %s as process %s after an upgrade that may start nothing, want %s to run on", u["ActiveState"], u["MainPID"], runs)
+	}
+	s.on(n, "systemctl", "stop", "havipd")
+	s.try(s.install(n, older))
+	if u := s.unit(n, "havipd.service"); u["ActiveState"] != "inactive" {
+		t.Errorf("a daemon that was stopped is %s after an upgrade", u["ActiveState"])
+	}
+	s.on(n, "rm", policy)
+	s.on(n, "systemctl", "start", "havipd")
+	s.calm()
 }
 
 // TestRpmImage installs the rpm where no systemd runs, as when an image of an
