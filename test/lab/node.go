@@ -36,9 +36,6 @@ func (l *Lab) newNode(i int) *Node {
 	return n
 }
 
-// Lab is where the node is.
-func (n *Node) Lab() *Lab { return n.lab }
-
 func (n *Node) upper() string { return filepath.Join(n.dir, "upper") }
 
 // prepare makes the node's disk.
@@ -101,7 +98,7 @@ func (n *Node) PowerOn(ctx context.Context) error {
 	return n.WaitBooted(ctx)
 }
 
-// Start gives the machine power and does not wait until it has booted.
+// start gives the machine power and does not wait until it has booted.
 func (n *Node) start() error {
 	n.boots++
 	if err := n.Boot(); err != nil {

@@ -95,7 +95,7 @@ func (s *scene) comesBack(n *lab.Node, reboot bool) {
 // TestBoot: the daemon is there before the kubelet, which is what starts etcd:
 // if it waited for etcd, nothing would ever start.
 func TestBoot(t *testing.T) {
-	play(t, "power cut of all three, then on", "held again by one", func(s *scene) {
+	play(t, "power cut of all three, then on", "held again by one; most of it is how long etcd takes to start", func(s *scene) {
 		for _, n := range s.l.Nodes {
 			s.try(n.PowerCut())
 		}
