@@ -12,9 +12,10 @@ type mailbox struct {
 
 func newMailbox() *mailbox { return &mailbox{ready: make(chan struct{}, 1)} }
 
-func (b *mailbox) put(ev any) {
+// put leaves events that belong together, so that they wake the loop once.
+func (b *mailbox) put(events ...any) {
 	b.mu.Lock()
-	b.events = append(b.events, ev)
+	b.events = append(b.events, events...)
 	b.mu.Unlock()
 	select {
 	case b.ready <- struct{}{}:

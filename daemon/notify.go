@@ -33,17 +33,21 @@ func newNotifier() *notifier {
 
 // say sets the sentence of systemctl status.
 func (n *notifier) say(status string) {
-	n.mu.Lock()
 	// A line of its own would be a message of its own: names and reasons come
 	// from other nodes too.
-	n.status = strings.Map(func(r rune) rune {
+	status = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
 	}, status)
+	n.mu.Lock()
+	changed := n.status != status
+	n.status = status
 	n.mu.Unlock()
-	n.wake()
+	if changed { // the loop says it at every step
+		n.wake()
+	}
 }
 
 // feed says that the loop is alive.

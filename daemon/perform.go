@@ -63,13 +63,15 @@ func (l *loop) write(a election.Write) {
 	defer cancel()
 	start := l.clock.Boot()
 	r := l.lock.Write(ctx, a.Expect, a.Value, a.Elsewhere)
-	if r.Outcome == etcd.Committed {
-		l.box.put(tripIs{l.clock.Boot() - start})
-	}
 	if r.Err != nil {
 		l.log.Debug("write", "id", a.ID, "outcome", r.Outcome, "err", r.Err)
 	}
-	l.box.put(election.Wrote{ID: a.ID, Outcome: outcome(r.Outcome), Current: r.Current})
+	wrote := election.Wrote{ID: a.ID, Outcome: outcome(r.Outcome), Current: r.Current}
+	if r.Outcome == etcd.Committed {
+		l.box.put(tripIs{l.clock.Boot() - start}, wrote)
+		return
+	}
+	l.box.put(wrote)
 }
 
 func outcome(o etcd.Outcome) election.Outcome {

@@ -41,6 +41,12 @@ const (
 	// ioBuffer replaces gRPC's 32 KiB per direction: the messages are small.
 	ioBuffer = 4 << 10
 
+	// Fixed flow control windows keep gRPC from measuring the bandwidth, with a
+	// ping and its answer for every message that arrives. One stream that is not
+	// read leaves room for the others.
+	streamWindow = 64 << 10
+	connWindow   = 1 << 20
+
 	// retireGrace is how long a replaced connection stays open for the answers
 	// to calls that are still in flight on it.
 	retireGrace = 5 * time.Second
@@ -100,6 +106,8 @@ func newLink(endpoint string, files *pemFiles, idle time.Duration) (*link, error
 			}),
 			grpc.WithReadBufferSize(ioBuffer),
 			grpc.WithWriteBufferSize(ioBuffer),
+			grpc.WithStaticStreamWindowSize(streamWindow),
+			grpc.WithStaticConnWindowSize(connWindow),
 		},
 	})
 	if err != nil {
