@@ -15,7 +15,7 @@ import (
 // changing makes a command that asks the daemon for a change.
 func (c *cli) changing(use, short, long string, do func(ctx context.Context, client *status.Client) (*status.Change, error)) *cobra.Command {
 	var f *format
-	cmd := command(use, short, long, cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
+	cmd := command(use, short, long, noArgs, func(cmd *cobra.Command, _ []string) error {
 		client := c.client()
 		defer client.Close()
 		change, err := do(cmd.Context(), client)
@@ -38,6 +38,12 @@ func (c *cli) handoverCommand() *cobra.Command {
 		func(ctx context.Context, client *status.Client) (*status.Change, error) {
 			return client.Handover(ctx, to)
 		})
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return usageError("havipctl handover --to "+args[0], "the master to hand over to is named with --to")
+		}
+		return noArgs(cmd, args)
+	}
 	cmd.Flags().StringVar(&to, "to", "", "name of the master (default: the one that ranks first)")
 	_ = cmd.RegisterFlagCompletionFunc("to", c.completeMaster)
 	return cmd

@@ -72,6 +72,14 @@ func command(use, short, long string, args cobra.PositionalArgs, do func(cmd *co
 	}}
 }
 
+// noArgs refuses arguments for what they are: cobra takes them for commands.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s takes no argument, got %q", cmd.CommandPath(), args[0])
+}
+
 // group makes a command that only has commands below it.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
@@ -102,6 +110,12 @@ daemon does not run or hangs, 5 permission denied or its answer not understood.
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if c.timeout <= 0 {
+				return usageError("give a time such as 10s", "--timeout must be above 0")
+			}
+			return nil
+		},
 	}
 	root.SetOut(c.out)
 	root.SetErr(c.err)

@@ -152,7 +152,7 @@ func effectiveOf(c *configs.Config) effective {
 
 func (c *cli) configReference() *cobra.Command {
 	return command("reference", "Print a file with every key, its meaning and its default",
-		"reference prints a config file with every key, its meaning and its default.", cobra.NoArgs,
+		"reference prints a config file with every key, its meaning and its default.", noArgs,
 		func(*cobra.Command, []string) error { return c.print(string(configs.Reference())) })
 }
 
@@ -170,7 +170,7 @@ func (c *cli) configInit() *cobra.Command {
 		`init writes a config file, the same for every master, to stdout or to a file.
 A file that is there is not overwritten without --force, except the untouched one
 of the package.`,
-		cobra.NoArgs, func(*cobra.Command, []string) error { return c.writeConfig(&o) })
+		noArgs, func(*cobra.Command, []string) error { return c.writeConfig(&o) })
 	cmd.Example = `  havipctl config init --vip 198.51.100.166 \
     --master n1=198.51.100.162 --master n2=198.51.100.163 --master n3=198.51.100.164 \
     --file /etc/havip/havip.toml`
@@ -203,8 +203,13 @@ func (c *cli) writeConfig(o *initOptions) error {
 // render makes the file, and has it read back: what init writes, check accepts.
 func (o *initOptions) render() ([]byte, error) {
 	const hint = "havipctl config init --vip 198.51.100.166 --master n1=198.51.100.162 --master n2=… --master n3=…"
-	if len(o.vip) == 0 || len(o.masters) == 0 {
+	switch {
+	case len(o.vip) == 0 && len(o.masters) == 0:
 		return nil, usageError(hint, "--vip and --master are needed")
+	case len(o.vip) == 0:
+		return nil, usageError(hint, "--vip is needed")
+	case len(o.masters) == 0:
+		return nil, usageError(hint, "--master is needed, once for each")
 	}
 	var vip []netip.Addr
 	for _, s := range o.vip {
@@ -250,8 +255,12 @@ func (o *initOptions) mayWrite() error {
 // middle reads the old one or the new one.
 func writeFile(path string, data []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".havip-*.toml")
+	var odd *fs.PathError // names a file that nobody asked for
+	if errors.As(err, &odd) {
+		err = odd.Err
+	}
 	if err != nil {
-		return fmt.Errorf("write config: %w", err)
+		return fmt.Errorf("write config %s: %w", path, err)
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(data)

@@ -29,7 +29,7 @@ failure would cost; and what to do next.
 
 Exit codes: 0 held, and a healthy standby is ready; 1 held but degraded; 4 nobody
 holds it, or this node cannot know of anybody.`,
-		cobra.NoArgs, func(cmd *cobra.Command, _ []string) error { return c.status(cmd, &o) })
+		noArgs, func(cmd *cobra.Command, _ []string) error { return c.status(cmd, &o) })
 	o.format = formatFlag(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&o.watch, "watch", "w", false, "go on; on a pipe print again only what changed")

@@ -51,7 +51,7 @@ func (c *cli) versionCommand() *cobra.Command {
 	var f *format
 	cmd := command("version", "Show the version of havipctl",
 		"version shows the version of havipctl and what it was built from. The daemons' versions are in the status.",
-		cobra.NoArgs, func(*cobra.Command, []string) error {
+		noArgs, func(*cobra.Command, []string) error {
 			if *f == jsonText {
 				return c.printJSON(thisBuild())
 			}
