@@ -164,7 +164,7 @@ func lastMove(r election.Record) *status.LastMove {
 	if m == nil {
 		return nil
 	}
-	out := &status.LastMove{From: m.From, To: m.To, At: time.UnixMilli(m.AtMS), Reason: m.Reason, LostAt: unixMS(m.LostMS)}
+	out := &status.LastMove{From: m.From, To: m.To, At: time.UnixMilli(m.AtMS), Reason: m.Reason, Chosen: m.Chosen, LostAt: unixMS(m.LostMS)}
 	if m.LostMS > 0 && m.To != "" && m.AtMS >= m.LostMS {
 		gap := m.AtMS - m.LostMS
 		out.GapMS = &gap

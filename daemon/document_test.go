@@ -173,7 +173,7 @@ func TestLastMove(t *testing.T) {
 		gap     int64 // -1: not known
 		planned bool
 	}{
-		"a crash":                   {election.Move{From: "n1", To: "n2", LostMS: 1000, AtMS: 5500, Reason: "n1 stopped renewing"}, 4500, false},
+		"a crash":                   {election.Move{From: "n1", To: "n2", LostMS: 1000, AtMS: 5500, Reason: "n1 stopped renewing", Chosen: "n2 ranked first"}, 4500, false},
 		"a handover":                {election.Move{From: "n1", To: "n2", LostMS: 1000, AtMS: 1004, Reason: "handover by an operator"}, 4, true},
 		"a drain":                   {election.Move{From: "n1", To: "n2", LostMS: 1000, AtMS: 1004, Reason: "n1 is drained"}, 4, true},
 		"a stop":                    {election.Move{From: "n1", To: "n2", LostMS: 1000, AtMS: 1004, Reason: "havipd on n1 stops"}, 4, true},
@@ -192,7 +192,7 @@ func TestLastMove(t *testing.T) {
 		if m.GapMS != nil {
 			gap = *m.GapMS
 		}
-		if gap != test.gap || m.Planned != test.planned || m.From != test.move.From || m.To != test.move.To || m.At.UnixMilli() != test.move.AtMS {
+		if gap != test.gap || m.Planned != test.planned || m.From != test.move.From || m.To != test.move.To || m.Chosen != test.move.Chosen || m.At.UnixMilli() != test.move.AtMS {
 			t.Errorf("%s: %+v, gap %d", name, m, gap)
 		}
 	}

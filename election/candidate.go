@@ -183,7 +183,7 @@ func (m *Machine) taken() Record {
 	quiet := (m.now.Boot - m.seen.at).Milliseconds()
 	switch {
 	case m.seen.raw == "":
-		move.Reason = "there was no record"
+		move.Reason, move.Chosen = "there was no record", m.chosen()
 	case m.mine(old):
 		rec.Since, rec.Renewal = old.Since, old.Renewal+1
 		move.LostMS = m.now.Wall - quiet
@@ -192,13 +192,13 @@ func (m *Machine) taken() Record {
 			move.Reason = "its own record again, after a restart"
 		}
 	case old.Free():
-		move.Reason = "the record was free: " + moveReason(old)
+		move.Reason, move.Chosen = "the record was free: "+moveReason(old), m.chosen()
 		if old.Move != nil {
 			move.From, move.LostMS = old.Move.From, old.Move.LostMS
 		}
 	default:
 		move.LostMS = m.now.Wall - quiet
-		move.Reason = fmt.Sprintf("%s stopped renewing", old.Node)
+		move.Reason, move.Chosen = fmt.Sprintf("%s stopped renewing", old.Node), m.chosen()
 	}
 	rec.Move = move
 	return rec
@@ -209,15 +209,43 @@ func (m *Machine) stagger() time.Duration {
 	if m.seen.known && m.seen.bad == nil && m.seen.raw != "" && m.mine(m.seen.rec) {
 		return 0
 	}
-	gone := m.seen.rec.Node
-	place := 0
-	me := m.self()
+	before, _ := m.rivals()
+	return time.Duration(before) * rankStep
+}
+
+// rivals counts those who could take the record over too, and those of them who
+// rank before this node.
+func (m *Machine) rivals() (before, all int) {
+	gone, me := m.seen.rec.Node, m.self()
 	for _, p := range m.peers {
-		if p.Node != m.cfg.Node && p.Node != gone && p.Able && better(p, me) {
-			place++
+		if p.Node == m.cfg.Node || p.Node == gone || !p.Able {
+			continue
+		}
+		all++
+		if better(p, me) {
+			before++
 		}
 	}
-	return time.Duration(place) * rankStep
+	return before, all
+}
+
+// chosen says why this node takes the record over, and no other.
+func (m *Machine) chosen() string {
+	switch before, all := m.rivals(); {
+	case all == 0:
+		return "nobody else could take it"
+	case before > 0:
+		return m.cfg.Node + " was quicker than who ranks before it"
+	}
+	return ranking(m.self())
+}
+
+func ranking(p Peer) string {
+	health := "unhealthy"
+	if p.Healthy && p.LinkUp {
+		health = "healthy"
+	}
+	return fmt.Sprintf("%s ranked first (%s, priority %d)", p.Node, health, p.Priority)
 }
 
 func (m *Machine) self() Peer {

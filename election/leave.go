@@ -44,6 +44,8 @@ type leave struct {
 	only   string   // the one successor the operator wants
 
 	to      string
+	chosen  string // why to
+	lost    int64  // Unix time in ms at which the address began to be cleared
 	call    string
 	offer   string
 	offered Instant // when the offer was seen
@@ -144,7 +146,7 @@ func (m *Machine) askNext() {
 	l := m.leave
 	fit := m.candidatesFor(l)
 	if len(fit) > 0 {
-		l.to, l.call, l.offer = fit[0].Node, m.newID(), ""
+		l.to, l.chosen, l.call, l.offer = fit[0].Node, l.choice(fit[0]), m.newID(), ""
 		l.asked[l.to] = true
 		m.toStep(stepAsk)
 		m.emit(Ask{Call: Call{ID: l.call, From: m.cfg.Node, To: l.to}})
@@ -156,6 +158,17 @@ func (m *Machine) askNext() {
 		return
 	}
 	m.abortLeave("nobody made an offer to take the address over")
+}
+
+// choice says why p is asked, unless it was named.
+func (l *leave) choice(p Peer) string {
+	switch {
+	case l.only != "":
+		return ""
+	case len(l.asked) > 0:
+		return p.Node + " was the first in rank to make an offer"
+	}
+	return ranking(p)
 }
 
 func (m *Machine) toStep(s leaveStep) {
@@ -173,6 +186,7 @@ func (m *Machine) stepLeave() bool {
 			return false
 		}
 		m.toStep(stepClear)
+		l.lost = m.now.Wall
 		m.become(Releasing, l.reason)
 		return true
 	case stepClear:
@@ -257,7 +271,10 @@ func (m *Machine) given() Record {
 	if l.offer != "" && m.now.Boot-l.offered < offerFresh {
 		rec.Node, rec.Offer = l.to, l.offer
 	}
-	rec.Move = &Move{From: m.cfg.Node, To: rec.Node, AtMS: m.now.Wall, LostMS: m.now.Wall, Reason: l.reason}
+	rec.Move = &Move{From: m.cfg.Node, To: rec.Node, AtMS: m.now.Wall, LostMS: l.lost, Reason: l.reason}
+	if rec.Node != "" {
+		rec.Move.Chosen = l.chosen
+	}
 	return rec
 }
 

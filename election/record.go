@@ -39,6 +39,7 @@ type Move struct {
 	AtMS   int64  `json:"at_ms"`   // Unix time in ms, by the writer's clock
 	LostMS int64  `json:"lost_ms"` // Unix time in ms of the last sign that From served; 0 if unknown
 	Reason string `json:"reason"`
+	Chosen string `json:"chosen,omitempty"` // why To; empty when Reason says it
 }
 
 // Hold is how long the writer may serve after it sent the record.
