@@ -111,6 +111,7 @@ f:4:6: masters.n2: "fe80::1%eth0" has a zone, which only this node knows; write 
 
 var etcdCases = []problemCase{
 	{"no scheme", "etcd.endpoint = \"127.0.0.1:2379\"\n", `f:1:17: etcd.endpoint: "127.0.0.1:2379" has no scheme; write "https://127.0.0.1:2379"`},
+	{"another scheme, no port", "etcd.endpoint = \"ftp://127.0.0.1\"\n", `f:1:17: etcd.endpoint: "ftp://127.0.0.1" has the scheme "ftp"; write an http or https URL`},
 	{"no port", "etcd.endpoint = \"https://[::1]\"\n", `f:1:17: etcd.endpoint: "https://[::1]" has no port; write "https://[::1]:2379"`},
 	{"path", "etcd.endpoint = \"https://127.0.0.1:2379/v3\"\n",
 		`f:1:17: etcd.endpoint: "https://127.0.0.1:2379/v3" has a path or a query, etcd takes none; write "https://127.0.0.1:2379"`},

@@ -4,25 +4,22 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // parseEndpoint reads the URL of an etcd member: http or https, a host, a port.
 func parseEndpoint(s string, report reporter) (string, bool) {
-	u, ok := parseURL(s, "https", "2379", report)
+	u, ok := parseURL(s, endpointURL, report)
 	if !ok {
 		return "", false
 	}
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		report(fmt.Sprintf("%q has the scheme %q", s, u.Scheme), "write an http or https URL")
-	case (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.ForceQuery:
+	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.ForceQuery {
 		report(fmt.Sprintf("%q has a path or a query, etcd takes none", s), fmt.Sprintf("write %q", u.Scheme+"://"+u.Host))
-	default:
-		return u.Scheme + "://" + u.Host, true
+		return "", false
 	}
-	return "", false
+	return u.Scheme + "://" + u.Host, true
 }
 
 // parseAPIServer reads "auto", "none" or an https URL. A URL without a path
@@ -35,12 +32,8 @@ func parseAPIServer(s string, report reporter) (string, bool) {
 		report(fmt.Sprintf("%q is not known", s), `write "auto", "none" or an https URL`)
 		return "", false
 	}
-	u, ok := parseURL(s, "https", "6443", report)
+	u, ok := parseURL(s, apiServerURL, report)
 	if !ok {
-		return "", false
-	}
-	if u.Scheme != "https" {
-		report(fmt.Sprintf("%q has the scheme %q", s, u.Scheme), "write an https URL: API servers speak nothing else")
 		return "", false
 	}
 	if u.Path == "" || u.Path == "/" {
@@ -49,9 +42,22 @@ func parseAPIServer(s string, report reporter) (string, bool) {
 	return u.String(), true
 }
 
-// parseURL reads a URL and checks its host and port. The scheme and the port
-// given here are what a fix suggests.
-func parseURL(s, scheme, port string, report reporter) (*url.URL, bool) {
+// urlKind is what a URL must be like. The first scheme and the port are what a
+// fix suggests.
+type urlKind struct {
+	schemes []string
+	port    string
+	fix     string // for another scheme
+}
+
+var (
+	endpointURL  = urlKind{[]string{"https", "http"}, "2379", "write an http or https URL"}
+	apiServerURL = urlKind{[]string{"https"}, "6443", "write an https URL: API servers speak nothing else"}
+)
+
+// parseURL reads a URL and checks its scheme, host and port.
+func parseURL(s string, kind urlKind, report reporter) (*url.URL, bool) {
+	scheme, port := kind.schemes[0], kind.port
 	if !strings.Contains(s, "://") {
 		fix := "write a URL such as " + strconv.Quote(scheme+"://127.0.0.1:"+port)
 		if u, err := url.Parse(scheme + "://" + s); err == nil && badHost(u) == "" {
@@ -63,6 +69,10 @@ func parseURL(s, scheme, port string, report reporter) (*url.URL, bool) {
 	u, err := url.Parse(s)
 	if err != nil {
 		report(fmt.Sprintf("%q is not a URL", s), "write one such as "+strconv.Quote(scheme+"://127.0.0.1:"+port))
+		return nil, false
+	}
+	if !slices.Contains(kind.schemes, u.Scheme) {
+		report(fmt.Sprintf("%q has the scheme %q", s, u.Scheme), kind.fix)
 		return nil, false
 	}
 	if u.Port() == "" && u.Hostname() != "" && !strings.HasSuffix(u.Host, ":") {
