@@ -182,3 +182,51 @@ func bindAddress(c container) string {
 	text, _ := c.flag("bind-address")
 	return text
 }
+
+// Container is what a container in a static pod is told to do.
+type Container struct {
+	Env   map[string]string
+	Flags map[string]string // without dashes; a flag without a value is "true"
+}
+
+// ReadPod returns the containers of a static pod manifest.
+func ReadPod(path string) ([]Container, error) {
+	data, err := readFile(path, maxManifest)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	if len(data) > maxManifest {
+		return nil, fmt.Errorf("read manifest %s: it has more than %d bytes", path, maxManifest)
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, fmt.Errorf("read manifest %s: %w", path, err)
+	}
+	var list []Container
+	for _, n := range containerNodes(&doc) {
+		c := readContainer(n)
+		list = append(list, Container{Env: c.environ, Flags: c.flags()})
+	}
+	return list, nil
+}
+
+// flags returns all flags of the command line.
+func (c container) flags() map[string]string {
+	all := make(map[string]string)
+	for i, word := range c.command {
+		bare := strings.TrimLeft(word, "-")
+		if bare == word || bare == "" {
+			continue
+		}
+		name, value, joined := strings.Cut(bare, "=")
+		switch {
+		case joined:
+			all[name] = value
+		case i+1 < len(c.command) && !strings.HasPrefix(c.command[i+1], "-"):
+			all[name] = c.command[i+1]
+		default:
+			all[name] = "true"
+		}
+	}
+	return all
+}

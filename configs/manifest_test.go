@@ -150,3 +150,33 @@ func checkManifest(t *testing.T, path, want string, err error) {
 		t.Fatalf("error %v, want one that says %q and names the file", err, want)
 	}
 }
+
+func TestReadPod(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pod.yaml")
+	write(t, path, `
+spec:
+  containers:
+  - name: a
+    command: [prog, run, --one, 1, --two=2, -v, --three]
+    args: ["--address", "198.51.100.166"]
+    env: [{name: X, value: "y"}, {name: Z, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}]
+  - name: b
+`)
+	got, err := ReadPod(path)
+	want := []Container{
+		{Env: map[string]string{"X": "y", "Z": ""}, Flags: map[string]string{"one": "1", "two": "2", "v": "true", "three": "true", "address": "198.51.100.166"}},
+		{Env: map[string]string{}, Flags: map[string]string{}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for content, want := range map[string]string{"a: [": "read manifest", strings.Repeat("#", maxManifest+1): "more than 262144 bytes"} {
+		write(t, path, content)
+		if _, err := ReadPod(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.20s: %v, want %q", content, err, want)
+		}
+	}
+	if _, err := ReadPod(path + "x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nothing there: %v", err)
+	}
+}

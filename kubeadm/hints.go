@@ -1,0 +1,32 @@
+package kubeadm
+
+import (
+	"fmt"
+	"slices"
+)
+
+// hints say what to try after a failed step.
+func hints(command string, s Step) []string {
+	var list []string
+	switch {
+	case s.Kind == KindClaim:
+		list = append(list, "see who has the VIP: havipctl status")
+	case s.Kind == KindHanded:
+		list = append(list, "see what keeps the election from it: havipctl status", "and the daemon's log: journalctl -u havipd -n 50")
+	case s.Name == phasePreflight:
+		list = append(list, "mend what kubeadm names above; what may stay so goes into ignore_preflight_errors under [kubeadm]")
+	case slices.Contains([]string{"kubelet-start", phaseWait, "kubelet-wait-bootstrap", "etcd-join"}, s.Name):
+		list = append(list, "see why the kubelet or a static pod does not run: journalctl -u kubelet -n 50, crictl ps -a")
+	case s.Name == "control-plane-prepare":
+		list = append(list, "the token or the certificates may have expired: run havipctl token on a master, and join with the new ticket")
+	case command == "token" || s.Name == phaseUploadCerts || s.Name == phaseToken || s.Name == "upload-config" || s.Name == "addon":
+		list = append(list, "see whether the API server answers at the VIP: havipctl status")
+	}
+	switch command {
+	case initPhases.command, joinPhases.command:
+		list = append(list, fmt.Sprintf("go on from this step: havipctl %s", command), "or undo what was done: havipctl reset")
+	default:
+		list = append(list, fmt.Sprintf("try again: havipctl %s", command))
+	}
+	return list
+}

@@ -1,0 +1,630 @@
+package kubeadm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"havip/test/kubeadmtest"
+)
+
+// daemon is one that grants a claim, and hands it to the election once the fake
+// control plane runs.
+type daemon struct {
+	fake *kubeadmtest.Fake
+
+	mu     sync.Mutex
+	claim  Claim
+	log    []string // calls that change something, and what was run before each
+	refuse []Finding
+	gone   error
+	never  bool // it never hands over
+}
+
+func (d *daemon) ran() []string { return d.fake.Phases() }
+
+func (d *daemon) Check(context.Context, string) (Claim, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return Claim{State: ClaimNone, Findings: d.refuse}, d.gone
+}
+
+func (d *daemon) Claim(_ context.Context, run string) (Claim, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.gone != nil {
+		return Claim{}, d.gone
+	}
+	if len(d.refuse) > 0 {
+		return Claim{State: ClaimNone, Findings: d.refuse}, nil
+	}
+	if d.claim.State != ClaimHeld || d.claim.Run != run {
+		d.log = append(d.log, "claim")
+	}
+	d.claim = Claim{State: ClaimHeld, Run: run, Left: time.Minute}
+	return d.claim, nil
+}
+
+func (d *daemon) Ask(context.Context) (Claim, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.gone != nil {
+		return Claim{}, d.gone
+	}
+	if d.claim.State == ClaimHeld && !d.never && slices.Contains(d.ran(), phaseWait) {
+		d.claim.State = ClaimHanded
+		d.log = append(d.log, "handed after "+d.ran()[len(d.ran())-1])
+	}
+	return d.claim, nil
+}
+
+func (d *daemon) End(_ context.Context, run string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.claim.State == ClaimHeld && d.claim.Run == run {
+		d.claim.State = ClaimEnded
+		d.log = append(d.log, "end")
+	}
+	return nil
+}
+
+func (d *daemon) LetGo(context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.log = append(d.log, fmt.Sprintf("let go before %d phases", len(d.ran())))
+	return nil
+}
+
+func (d *daemon) calls() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.log)
+}
+
+// watcher writes down the progress.
+type watcher struct {
+	mu    sync.Mutex
+	lines []string
+	last  []string      // lines of logs
+	seen  chan struct{} // one for each line of a log that says "waiting"
+}
+
+func (w *watcher) say(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = append(w.lines, fmt.Sprintf(format, args...))
+}
+
+func (w *watcher) Note(text string)                { w.say("note %s", text) }
+func (w *watcher) Skip(s Step)                     { w.say("skip %s", s.Name) }
+func (w *watcher) Begin(s Step, number, total int) { w.say("%d/%d %s", number, total, s.Name) }
+func (w *watcher) End(_ Step, _ time.Duration, e error) {
+	if e != nil {
+		w.say("failed: %v", e)
+	}
+}
+
+func (w *watcher) Line(line string) {
+	w.mu.Lock()
+	w.last = append(w.last, line)
+	w.mu.Unlock()
+	if strings.HasSuffix(line, " waiting") {
+		w.seen <- struct{}{}
+	}
+}
+
+func (w *watcher) told() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lines := w.lines
+	w.lines = nil
+	return lines
+}
+
+// bench is a runner with all that it works on.
+type bench struct {
+	*Runner
+	fake   *kubeadmtest.Fake
+	daemon *daemon
+	watch  *watcher
+}
+
+func newBench(t *testing.T, more string) *bench {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "havip") // the path of a socket has 107 bytes at most
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	help, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake, env, err := kubeadmtest.Install(dir, help)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range env {
+		name, value, _ := strings.Cut(pair, "=")
+		t.Setenv(name, value)
+	}
+	socket := filepath.Join(fake.Root(), "run/containerd/containerd.sock")
+	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	c := config(t, more)
+	b := &bench{fake: fake, daemon: &daemon{fake: fake}, watch: &watcher{seen: make(chan struct{}, 100)}}
+	b.Runner = &Runner{
+		Config: c, Self: master(t, c, "n1"), Claims: b.daemon, Store: Store{filepath.Join(dir, "state")}, Progress: b.watch,
+		System: System{
+			Root: fake.Root(), Addresses: func() ([]netip.Addr, error) { return []netip.Addr{addr("198.51.100.162")}, nil },
+			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+				if network == "tcp" {
+					address, network = socket, "unix" // something answers
+				}
+				return new(net.Dialer).DialContext(ctx, network, address)
+			},
+		},
+	}
+	return b
+}
+
+// again is the same node after this process has died.
+func (b *bench) again() { b.Runner.lock = nil }
+
+func (b *bench) set(t *testing.T, name, value string) {
+	t.Helper()
+	if err := b.fake.Set(name, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) unset(t *testing.T, name string) {
+	t.Helper()
+	if err := b.fake.Unset(name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) mustInit(t *testing.T) Result {
+	t.Helper()
+	r, err := b.Init(t.Context(), nil)
+	if err != nil {
+		t.Fatalf("init: %v\n%s", err, strings.Join(b.watch.told(), "\n"))
+	}
+	return r
+}
+
+// initOrder is what a whole init runs: all but what only prints.
+var initOrder = slices.DeleteFunc(slices.Clone(initPhases.known), func(name string) bool { return name == phaseShow })
+
+func TestInit(t *testing.T) {
+	b := newBench(t, "")
+	r := b.mustInit(t)
+	if diff := cmp.Diff(initOrder, b.fake.Phases()); diff != "" {
+		t.Errorf("phases (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"claim", "handed after wait-control-plane"}, b.daemon.calls()); diff != "" {
+		t.Errorf("daemon (-want +got):\n%s", diff)
+	}
+	if !r.Changed || r.Secrets == nil || r.Secrets.CAHash != kubeadmtest.CAHash || r.Message != "the cluster is there, and n1 is its first master" {
+		t.Errorf("result %+v", r)
+	}
+	b.noSecrets(t, *r.Secrets)
+
+	b.watch.told()
+	b.again()
+	commands := len(b.fake.Commands())
+	r, err := b.Init(t.Context(), nil)
+	if err != nil || r.Changed || !strings.HasPrefix(r.Message, "nothing to do: n1 is a master since ") {
+		t.Errorf("again: %+v, %v", r, err)
+	}
+	if len(b.fake.Commands()) != commands || len(b.watch.told()) > 0 {
+		t.Error("a finished node was touched again")
+	}
+}
+
+// noSecrets looks for the secrets in command lines, logs and the state.
+func (b *bench) noSecrets(t *testing.T, s Secrets) {
+	t.Helper()
+	check := func(where, text string) {
+		for _, secret := range []string{s.Token, s.Token[7:], s.CertificateKey, "0123456789abcdef"} {
+			if secret != "" && strings.Contains(text, secret) {
+				t.Errorf("%s has %s:\n%.500s", where, secret, text)
+			}
+		}
+	}
+	check("a command line", strings.Join(b.fake.Commands(), "\n"))
+	check("the progress", strings.Join(b.watch.last, "\n"))
+	if len(b.watch.last) == 0 {
+		t.Error("no line of a log was shown")
+	}
+	files := 0
+	err := filepath.WalkDir(b.Store.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %04o", path, info.Mode().Perm())
+		}
+		data, err := os.ReadFile(path)
+		check(path, string(data))
+		files++
+		return err
+	})
+	if err != nil || files < 10 {
+		t.Errorf("%d files, %v", files, err)
+	}
+}
+
+// TestEachPhaseFails: the failure is explained, the VIP given back while it was
+// only claimed, and the same command goes on with this phase.
+func TestEachPhaseFails(t *testing.T) {
+	for i, phase := range initOrder {
+		t.Run(phase, func(t *testing.T) {
+			b := newBench(t, "")
+			b.set(t, "fail-"+phase, "")
+			_, err := b.Init(t.Context(), nil)
+			var failed *StepError
+			if !errors.As(err, &failed) || failed.Step.Name != phase || len(failed.Hints) < 2 {
+				t.Fatalf("init: %v", err)
+			}
+			if last := failed.Tail[len(failed.Tail)-1]; last != "error execution phase "+phase+": told to fail" {
+				t.Errorf("last line %q", last)
+			}
+			if log, err := os.ReadFile(failed.Log); err != nil || !strings.Contains(string(log), "told to fail") {
+				t.Errorf("log: %v\n%s", err, log)
+			}
+			handed := slices.Index(initOrder, phaseWait) < i
+			if last := b.daemon.calls()[1]; (last == "end") == handed {
+				t.Errorf("daemon: %v", b.daemon.calls())
+			}
+			b.unset(t, "fail-"+phase)
+			if err := b.fake.Forget(); err != nil {
+				t.Fatal(err)
+			}
+			b.again()
+			if handed { // the fake control plane has been forgotten, the election has not
+				b.daemon.claim.State = ClaimHanded
+			}
+			b.mustInit(t)
+			if diff := cmp.Diff(initOrder[i:], b.fake.Phases()); diff != "" {
+				t.Errorf("phases of the second run (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSecretsStay: what was uploaded before a failure is what is printed after.
+func TestSecretsStay(t *testing.T) {
+	b := newBench(t, "")
+	b.set(t, "fail-addon", "")
+	if _, err := b.Init(t.Context(), nil); err == nil {
+		t.Fatal("no failure")
+	}
+	kept, ok, err := b.Store.Secrets()
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	b.unset(t, "fail-addon")
+	r := b.mustInit(t)
+	if r.Secrets.Token != kept.Token || r.Secrets.CertificateKey != kept.CertificateKey {
+		t.Errorf("%+v, kept %+v", r.Secrets, kept)
+	}
+}
+
+func TestChangedConfig(t *testing.T) {
+	b := newBench(t, "")
+	b.set(t, "fail-addon", "")
+	if _, err := b.Init(t.Context(), nil); err == nil {
+		t.Fatal("no failure")
+	}
+	b.unset(t, "fail-addon")
+	if err := b.fake.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	b.Config.Kubeadm.ClusterName = "other"
+	b.mustInit(t)
+	if diff := cmp.Diff(initOrder[1:], b.fake.Phases()); diff != "" {
+		t.Errorf("phases (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"claim", "handed after wait-control-plane"}, b.daemon.calls()); diff != "" {
+		t.Errorf("daemon (-want +got):\n%s", diff)
+	}
+}
+
+func TestBlocked(t *testing.T) {
+	b := newBench(t, "")
+	b.set(t, "kubelet-version", "v1.35.0")
+	b.daemon.refuse = []Finding{{Subject: "VIP", What: "198.51.100.166 is answered by 02:00:5e:10:00:01", Fix: "find it", Blocks: true}, {Subject: "n2", What: "is silent"}}
+	_, err := b.Init(t.Context(), nil)
+	var blocked *BlockedError
+	if !errors.As(err, &blocked) {
+		t.Fatalf("init: %v", err)
+	}
+	const both = `kubelet: v1.35.0 does not go with Kubernetes v1.34.4; install a kubelet 1.34
+VIP: 198.51.100.166 is answered by 02:00:5e:10:00:01; find it`
+	if diff := cmp.Diff(both, findingsText(blocked.Findings)); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+	b.unset(t, "kubelet-version")
+	if _, err = b.Init(t.Context(), nil); !errors.As(err, &blocked) || len(blocked.Findings) != 1 {
+		t.Errorf("the claim alone is refused: %v", err)
+	}
+	if len(b.fake.Phases()) > 0 {
+		t.Errorf("ran %v", b.fake.Phases())
+	}
+	b.daemon.refuse = nil
+	b.mustInit(t)
+}
+
+func TestDaemonIsNotThere(t *testing.T) {
+	b := newBench(t, "")
+	b.daemon.gone = errors.New("havipd is not running")
+	for _, do := range []func(context.Context, *Secrets) (Result, error){b.Init, b.Join} {
+		_, err := do(t.Context(), &someSecrets)
+		var blocked *BlockedError
+		if !errors.As(err, &blocked) || findingsText(blocked.Findings) != "havipd: havipd is not running; start it: systemctl enable --now havipd" {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestNeverHanded: without the election's record no phase runs that lets others
+// in; interrupted, the claim is given back.
+func TestNeverHanded(t *testing.T) {
+	b := newBench(t, "")
+	b.daemon.never = true
+	b.set(t, "block-none", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	b.Runner.Progress = &onBegin{b.watch, stepHanded, cancel}
+	_, err := b.Init(ctx, nil)
+	var failed *StepError
+	if !errors.As(err, &failed) || failed.Step.Name != stepHanded || !errors.Is(err, context.Canceled) {
+		t.Fatalf("init: %v", err)
+	}
+	for _, phase := range b.fake.Phases() {
+		if phase == phaseToken || phase == phaseUploadCerts {
+			t.Errorf("%s was run", phase)
+		}
+	}
+	if diff := cmp.Diff([]string{"claim", "end"}, b.daemon.calls()); diff != "" {
+		t.Errorf("daemon (-want +got):\n%s", diff)
+	}
+}
+
+type onBegin struct {
+	*watcher
+	step string
+	do   func()
+}
+
+func (o *onBegin) Begin(s Step, number, total int) {
+	o.watcher.Begin(s, number, total)
+	if s.Name == o.step {
+		o.do()
+	}
+}
+
+// TestClaimLost: the claim expires, or another run takes it, while phases run.
+func TestClaimLost(t *testing.T) {
+	for name, claim := range map[string]Claim{"expired": {State: ClaimExpired}, "of another run": {State: ClaimHanded, Run: "other"}} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, "")
+			b.daemon.never = true
+			b.Runner.Progress = &onBegin{b.watch, stepHanded, func() {
+				b.daemon.mu.Lock()
+				defer b.daemon.mu.Unlock()
+				if claim.Run == "" {
+					claim.Run = b.daemon.claim.Run
+				}
+				b.daemon.claim = claim
+			}}
+			_, err := b.Init(t.Context(), nil)
+			var failed *StepError
+			if !errors.As(err, &failed) || failed.Step.Name != stepHanded {
+				t.Fatalf("init: %v", err)
+			}
+			if slices.Contains(b.fake.Phases(), "upload-config") {
+				t.Errorf("ran on: %v", b.fake.Phases())
+			}
+		})
+	}
+}
+
+// TestInterrupted: Ctrl-C in the middle of a phase ends kubeadm, and the next run
+// does this phase again.
+func TestInterrupted(t *testing.T) {
+	b := newBench(t, "")
+	if err := b.fake.Block("etcd"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-b.watch.seen; cancel() }()
+	_, err := b.Init(ctx, nil)
+	var failed *StepError
+	if !errors.As(err, &failed) || failed.Step.Name != "etcd" || !errors.Is(err, context.Canceled) {
+		t.Fatalf("init: %v", err)
+	}
+	if err := os.Remove(filepath.Join(b.fake.Dir, "block-etcd")); err != nil {
+		t.Fatal(err)
+	}
+	b.mustInit(t)
+	want := slices.Insert(slices.Clone(initOrder), 3, "etcd")
+	if diff := cmp.Diff(want, b.fake.Phases()); diff != "" {
+		t.Errorf("phases (-want +got):\n%s", diff)
+	}
+}
+
+func TestRefusedConfig(t *testing.T) {
+	b := newBench(t, "")
+	b.set(t, "invalid", "")
+	_, err := b.Init(t.Context(), &someSecrets)
+	if err == nil || !strings.Contains(err.Error(), "kubeadm refuses its configuration") || !strings.Contains(err.Error(), "the token is <redacted>") {
+		t.Errorf("init: %v", err)
+	}
+	if len(b.fake.Phases()) > 0 || len(b.daemon.calls()) > 0 {
+		t.Errorf("ran %v, %v", b.fake.Phases(), b.daemon.calls())
+	}
+}
+
+func TestJoin(t *testing.T) {
+	b := newBench(t, "")
+	if _, err := b.Join(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "join needs a ticket") {
+		t.Errorf("without a ticket: %v", err)
+	}
+	b.set(t, "fail-etcd-join", "")
+	if _, err := b.Join(t.Context(), &someSecrets); err == nil {
+		t.Fatal("no failure")
+	}
+	b.unset(t, "fail-etcd-join")
+	if _, err := b.Init(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "havipctl join was begun here at ") {
+		t.Errorf("init in the middle of join: %v", err)
+	}
+	r, err := b.Join(t.Context(), nil) // with the ticket of the first try
+	if err != nil || !r.Changed || r.Secrets != nil || r.Message != "n1 is a master now" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	want := slices.Insert(slices.Clone(joinPhases.known), 4, "etcd-join")
+	if diff := cmp.Diff(want, b.fake.Phases()); diff != "" {
+		t.Errorf("phases (-want +got):\n%s", diff)
+	}
+	if len(b.daemon.calls()) > 0 {
+		t.Errorf("join claims nothing, but: %v", b.daemon.calls())
+	}
+	b.noSecrets(t, someSecrets)
+}
+
+func TestToken(t *testing.T) {
+	b := newBench(t, "")
+	if _, err := b.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "this node is no master") {
+		t.Errorf("before init: %v", err)
+	}
+	first := b.mustInit(t)
+	if err := b.fake.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := b.Token(t.Context())
+	if err != nil || s.CAHash != kubeadmtest.CAHash || s.Token == first.Secrets.Token || s.CertificateKey == first.Secrets.CertificateKey {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if diff := cmp.Diff([]string{"token", "upload-certs"}, b.fake.Phases()); diff != "" {
+		t.Errorf("phases (-want +got):\n%s", diff)
+	}
+	b.noSecrets(t, s)
+	b.set(t, "fail-token", "")
+	var failed *StepError
+	if _, err := b.Token(t.Context()); !errors.As(err, &failed) || failed.Step.Name != "token" {
+		t.Errorf("a failure: %v", err)
+	}
+}
+
+func TestReset(t *testing.T) {
+	b := newBench(t, "")
+	r, err := b.Reset(t.Context())
+	if err != nil || r.Changed || !strings.HasPrefix(r.Message, "nothing to do") {
+		t.Errorf("of nothing: %+v, %v", r, err)
+	}
+	b.mustInit(t)
+	phases := len(b.fake.Phases())
+	r, err = b.Reset(t.Context())
+	if err != nil || !r.Changed || r.Message != "n1 is no master any more" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	want := fmt.Sprintf("let go before %d phases", phases)
+	if calls := b.daemon.calls(); calls[len(calls)-1] != want {
+		t.Errorf("daemon: %v, want %s", calls, want)
+	}
+	if j, err := b.Store.Load(); err != nil || j != nil {
+		t.Errorf("journal %+v, %v", j, err)
+	}
+	b.daemon.claim = Claim{}
+	b.mustInit(t)
+}
+
+// TestResetOfClaim: an unfinished init gives its claim back.
+func TestResetOfClaim(t *testing.T) {
+	b := newBench(t, "")
+	b.set(t, "fail-certs", "")
+	if _, err := b.Init(t.Context(), nil); err == nil {
+		t.Fatal("no failure")
+	}
+	j, err := b.Store.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.daemon.claim = Claim{State: ClaimHeld, Run: j.Run} // as after kill -9
+	b.daemon.log = nil
+	if r, err := b.Reset(t.Context()); err != nil || !r.Changed {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if diff := cmp.Diff([]string{"end"}, b.daemon.calls()); diff != "" {
+		t.Errorf("daemon (-want +got):\n%s", diff)
+	}
+}
+
+// TestVanished: a finished node that was reset by kubeadm alone.
+func TestVanished(t *testing.T) {
+	b := newBench(t, "")
+	b.mustInit(t)
+	if err := os.RemoveAll(filepath.Join(b.fake.Root(), "etc/kubernetes")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Init(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "havipctl reset") {
+		t.Errorf("init: %v", err)
+	}
+}
+
+func TestPreview(t *testing.T) {
+	b := newBench(t, "")
+	b.daemon.refuse = []Finding{{Subject: "VIP", What: "is taken", Blocks: true}}
+	for _, command := range []string{"init", "join"} {
+		p, err := b.Preview(t.Context(), command)
+		if err != nil || len(p.Plan.Steps) < 8 || !strings.Contains(string(p.Config), "<redacted>") || strings.Contains(string(p.Config), placeholders.Token) {
+			t.Errorf("%s: %+v, %v", command, p, err)
+		}
+		if (len(p.Findings) == 1) != (command == "init") {
+			t.Errorf("%s: %s", command, findingsText(p.Findings))
+		}
+	}
+	if _, err := os.Stat(b.Store.Dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a preview wrote into %s: %v", b.Store.Dir, err)
+	}
+	if len(b.fake.Phases()) > 0 || len(b.daemon.calls()) > 0 {
+		t.Errorf("a preview ran %v, %v", b.fake.Phases(), b.daemon.calls())
+	}
+}
+
+func TestWithoutUploads(t *testing.T) {
+	b := newBench(t, "[kubeadm]\nupload_certs = false\n")
+	r := b.mustInit(t)
+	if r.Secrets.CertificateKey != "" {
+		t.Errorf("a ticket with a key for certificates that are not there: %+v", r.Secrets)
+	}
+	for _, c := range b.fake.Commands() {
+		if strings.Contains(c, "--upload-certs") {
+			t.Error(c)
+		}
+	}
+}
