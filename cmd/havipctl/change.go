@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -109,28 +108,32 @@ that no node obeys. The masters then elect anew. It asks first.`,
 	return cmd
 }
 
-// errDeclined is the answer no.
-var errDeclined = errors.New("not released: not confirmed")
-
-// confirmRelease shows what would be released and asks. Only y or yes counts.
+// confirmRelease shows what would be released and asks.
 func (c *cli) confirmRelease(ctx context.Context, client *status.Client) error {
 	if !c.asking {
-		return usageError("say it beforehand: havipctl release --yes", "release asks first, and there is no terminal to ask on")
+		return c.confirm("release", "")
 	}
 	d, err := client.Status(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.err, "%s\nrelease it? [y/N] ", firstLine(d))
+	return c.confirm("release", firstLine(d)+"\n")
+}
+
+// confirm asks before what cannot be undone. Only y or yes counts.
+func (c *cli) confirm(what, about string) error {
+	if !c.asking {
+		return usageError("say it beforehand: havipctl "+what+" --yes", "%s asks first, and there is no terminal to ask on", what)
+	}
+	fmt.Fprintf(c.err, "%s%s it? [y/N] ", about, what)
 	line, err := bufio.NewReader(c.in).ReadString('\n')
-	if err != nil && line == "" {
-		return &failure{code: exitFailed, err: errDeclined}
+	if err == nil || line != "" {
+		switch strings.ToLower(strings.TrimSpace(line)) {
+		case "y", "yes":
+			return nil
+		}
 	}
-	switch strings.ToLower(strings.TrimSpace(line)) {
-	case "y", "yes":
-		return nil
-	}
-	return &failure{code: exitFailed, err: errDeclined}
+	return &failure{code: exitFailed, err: fmt.Errorf("%s: not confirmed, nothing was done", what)}
 }
 
 func firstLine(d *status.Document) string {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"havip/daemon/status"
+	"havip/kubeadm"
 )
 
 // cli is the command line and what it writes to.
@@ -22,6 +23,11 @@ type cli struct {
 	terminal bool       // stdout is a terminal
 	color    bool       // colours may be used on stdout
 	width    func() int // columns of stdout, 0: not known
+
+	errTerminal bool // stderr is a terminal
+
+	node  kubeadm.System // what kubeadm is to be run on
+	state string         // directory of init's and join's journal
 
 	socket  string
 	timeout time.Duration
@@ -102,7 +108,8 @@ func (c *cli) root() *cobra.Command {
 		Use:   "havipctl",
 		Short: "Ask and steer the daemon that holds the control plane's virtual IP",
 		Long: `havipctl asks the havip daemon of this node who holds the control plane's
-virtual IP (VIP), moves it, and writes and checks the config file.
+virtual IP (VIP), moves it, makes and extends a cluster by kubeadm, and writes and
+checks the config file.
 
 Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 3 the
 daemon does not run or hangs, 5 permission denied or its answer not understood.
@@ -122,7 +129,8 @@ daemon does not run or hangs, 5 permission denied or its answer not understood.
 	root.SetVersionTemplate("havipctl {{.Version}}\n")
 	root.PersistentFlags().StringVar(&c.socket, "socket", status.SocketPath, "socket of the daemon")
 	root.PersistentFlags().DurationVar(&c.timeout, "timeout", status.DefaultTimeout, "how long the daemon may take to answer")
-	root.AddCommand(c.statusCommand(), c.handoverCommand(), c.drainCommand(), c.undrainCommand(), c.releaseCommand(), c.configCommand(), c.versionCommand())
+	root.AddCommand(c.statusCommand(), c.handoverCommand(), c.drainCommand(), c.undrainCommand(), c.releaseCommand(),
+		c.initCommand(), c.joinCommand(), c.bootstrapCommand(), c.tokenCommand(), c.resetCommand(), c.configCommand(), c.versionCommand())
 	return root
 }
 

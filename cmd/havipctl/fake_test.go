@@ -28,6 +28,9 @@ type fake struct {
 	served  int
 	answers map[string]func(w http.ResponseWriter)
 	change  string // last changing call: path and body
+
+	claim   status.Claim
+	granted string // what becomes of claims: granted, refused or absent
 }
 
 type fakeKey struct{}
@@ -36,6 +39,7 @@ func fakeOf(ts *testscript.TestScript) *fake { return ts.Value(fakeKey{}).(*fake
 
 func newFake(docs, sock string) *fake {
 	f := &fake{docs: docs, sock: sock, answers: map[string]func(http.ResponseWriter){}}
+	f.grant("granted")
 	f.cond = sync.NewCond(&f.mu)
 	return f
 }
@@ -97,6 +101,11 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, _ := io.ReadAll(r.Body)
 	f.mu.Lock()
+	if strings.HasPrefix(r.URL.Path, status.PathClaim) && f.granted != "absent" {
+		defer f.mu.Unlock()
+		f.serveClaim(w, r, body)
+		return
+	}
 	f.change = r.URL.Path + " " + string(body)
 	answer := f.answers[r.URL.Path]
 	f.mu.Unlock()
@@ -105,6 +114,44 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w)
+}
+
+// grant says what becomes of the next claims.
+func (f *fake) grant(how string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.granted = how
+	f.claim = status.Claim{Schema: status.Schema, State: status.ClaimNone, Findings: []status.ClaimFinding{}}
+}
+
+// serveClaim grants a claim, and says that it is handed over when next asked; or
+// refuses it.
+func (f *fake) serveClaim(w http.ResponseWriter, r *http.Request, body []byte) {
+	if r.Method == http.MethodGet {
+		if f.claim.State == status.ClaimHeld {
+			f.claim.State = status.ClaimHanded
+		}
+		status.WriteAnswer(w, f.claim)
+		return
+	}
+	f.change = r.URL.Path + " " + string(body)
+	var req status.ClaimRequest
+	if err := json.Unmarshal(body, &req); err != nil {
+		status.WriteFailure(w, http.StatusBadRequest, err.Error(), "")
+		return
+	}
+	answer := f.claim
+	switch {
+	case r.URL.Path == status.PathClaimEnd:
+		f.claim.State = status.ClaimEnded
+		answer = f.claim
+	case f.granted == "refused":
+		answer.Findings = []status.ClaimFinding{{Subject: "VIP", What: "198.51.100.166 is answered by 02:00:5e:10:00:01", Fix: "find that machine", Blocks: true}}
+	case !req.Check:
+		f.claim.State, f.claim.Run, f.claim.LeftMS = status.ClaimHeld, req.Run, 60_000
+		answer = f.claim
+	}
+	status.WriteAnswer(w, answer)
 }
 
 // serveStatus serves the next document; a call that waits skips those in which

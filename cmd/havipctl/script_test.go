@@ -1,19 +1,47 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"havip/kubeadm"
+	"havip/test/kubeadmtest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"havipctl": main})
+	kubeadmtest.Become()
+	testscript.Main(m, map[string]func(){"havipctl": scriptMain})
+}
+
+// scriptMain is main on a node that is a directory, if the script has one.
+func scriptMain() {
+	root := os.Getenv("ROOT")
+	if root == "" {
+		main()
+		return
+	}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if network == "tcp" {
+			network, address = "unix", filepath.Join(root, "endpoint")
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	node := kubeadm.System{Root: root, UID: 0, Dial: dial, Addresses: func() ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr(os.Getenv("NODE"))}, nil
+	}}
+	os.Exit(run(node, os.Getenv("STATE")))
 }
 
 // TestScripts runs the real main against a daemon that serves the documents of
@@ -27,6 +55,10 @@ func TestMain(m *testing.M) {
 //	stopdaemon           end it; the socket goes with it
 //	exit CODE CMD ARG…   run a command that ends with this exit code
 //	nocaps CODE CMD ARG… the same without any capability
+//	node ADDRESS         be a node with a fake kubeadm and a container runtime
+//	kubeadm set NAME     what the fake kubeadm does (test/kubeadmtest); also unset
+//	ran PHASE…           the phases that it has run since the last ran
+//	claims STATE         what the daemon says of a claim: granted, refused, absent
 func TestScripts(t *testing.T) {
 	docs, err := filepath.Abs("../../daemon/status/testdata")
 	if err != nil {
@@ -47,6 +79,7 @@ func TestScripts(t *testing.T) {
 			f := newFake(docs, sock)
 			env.Defer(f.stop)
 			env.Values[fakeKey{}] = f
+			env.Values[nodeKey{}] = &nodeDir{dir: filepath.Join(dir, "node")}
 			env.Setenv("SOCK", sock)
 			env.Setenv("TZ", "UTC")
 			return nil
@@ -59,6 +92,10 @@ func TestScripts(t *testing.T) {
 			"served":     servedCommand,
 			"exit":       func(ts *testscript.TestScript, _ bool, args []string) { exitCommand(ts, args[0], args[1:]) },
 			"nocaps":     nocapsCommand,
+			"node":       nodeCommand,
+			"kubeadm":    kubeadmCommand,
+			"ran":        ranCommand,
+			"claims":     func(ts *testscript.TestScript, _ bool, args []string) { fakeOf(ts).grant(args[0]) },
 		},
 	})
 }
@@ -103,4 +140,63 @@ func nocapsCommand(ts *testscript.TestScript, _ bool, args []string) {
 		cmd = append([]string{"setpriv", "--bounding-set=-all", "--inh-caps=-all"}, cmd...)
 	}
 	exitCommand(ts, args[0], cmd)
+}
+
+type nodeKey struct{}
+
+// nodeDir is where the node of a script is, once it has one.
+type nodeDir struct {
+	dir  string
+	fake *kubeadmtest.Fake
+	seen int // phases that ran has asked for
+}
+
+func nodeOf(ts *testscript.TestScript) *nodeDir { return ts.Value(nodeKey{}).(*nodeDir) }
+
+// nodeCommand makes the node, and something that answers at the endpoint.
+func nodeCommand(ts *testscript.TestScript, _ bool, args []string) {
+	help, err := filepath.Abs("../../kubeadm/testdata")
+	ts.Check(err)
+	n := nodeOf(ts)
+	if n.fake == nil {
+		fake, env, err := kubeadmtest.Install(n.dir, help)
+		ts.Check(err)
+		n.fake = fake
+		for _, pair := range env {
+			name, value, _ := strings.Cut(pair, "=")
+			if name == "PATH" {
+				value += string(filepath.ListSeparator) + ts.Getenv("PATH")
+			}
+			ts.Setenv(name, value)
+		}
+		for _, path := range []string{"run/containerd/containerd.sock", "endpoint"} {
+			path = filepath.Join(fake.Root(), path)
+			ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
+			l, err := net.Listen("unix", path)
+			ts.Check(err)
+			ts.Defer(func() { l.Close() })
+		}
+		ts.Setenv("ROOT", fake.Root())
+		ts.Setenv("STATE", filepath.Join(n.dir, "state"))
+	}
+	ts.Setenv("NODE", args[0])
+}
+
+func kubeadmCommand(ts *testscript.TestScript, _ bool, args []string) {
+	n := nodeOf(ts)
+	if args[0] == "set" {
+		ts.Check(n.fake.Set(args[1], ""))
+	} else {
+		ts.Check(n.fake.Unset(args[1]))
+	}
+}
+
+func ranCommand(ts *testscript.TestScript, _ bool, args []string) {
+	n := nodeOf(ts)
+	all := n.fake.Phases()
+	got := all[n.seen:]
+	n.seen = len(all)
+	if !slices.Equal(got, args) {
+		ts.Fatalf("ran %v, not %v", got, args)
+	}
 }

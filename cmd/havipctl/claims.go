@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"havip/daemon/status"
+	"havip/kubeadm"
+)
+
+// claims asks the daemon of this node for what kubeadm's runner needs of it.
+type claims struct{ client *status.Client }
+
+func (c claims) Check(ctx context.Context, run string) (kubeadm.Claim, error) {
+	return claimOf(c.client.Claim(ctx, run, true))
+}
+
+func (c claims) Claim(ctx context.Context, run string) (kubeadm.Claim, error) {
+	return claimOf(c.client.Claim(ctx, run, false))
+}
+
+func (c claims) Ask(ctx context.Context) (kubeadm.Claim, error) {
+	return claimOf(c.client.AskClaim(ctx))
+}
+
+func (c claims) End(ctx context.Context, run string) error {
+	_, err := c.client.EndClaim(ctx, run)
+	return err
+}
+
+// LetGo asks for a handover, and for a release where nobody can take the VIP.
+func (c claims) LetGo(ctx context.Context) error {
+	d, err := c.client.Status(ctx)
+	if err != nil || d.Self.Role != status.RoleHolder {
+		return err
+	}
+	_, err = c.client.Handover(ctx, "")
+	var refused *status.RefusedError
+	if errors.As(err, &refused) && refused.Status == http.StatusConflict {
+		_, err = c.client.Release(ctx, false)
+	}
+	return err
+}
+
+func claimOf(answer *status.Claim, err error) (kubeadm.Claim, error) {
+	if err != nil {
+		return kubeadm.Claim{}, err
+	}
+	claim := kubeadm.Claim{State: kubeadm.ClaimState(answer.State), Run: answer.Run, Left: time.Duration(answer.LeftMS) * time.Millisecond}
+	for _, f := range answer.Findings {
+		claim.Findings = append(claim.Findings, kubeadm.Finding(f))
+	}
+	return claim, nil
+}
+
+// ofDaemon reports whether an error is of a call to the daemon.
+func ofDaemon(err error) bool {
+	var refused *status.RefusedError
+	return status.NotRunning(err) || errors.As(err, &refused) ||
+		slices.ContainsFunc([]error{status.ErrNoAnswer, status.ErrBroken, status.ErrPermission, status.ErrSchema}, func(kind error) bool { return errors.Is(err, kind) })
+}
