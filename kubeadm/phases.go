@@ -27,6 +27,12 @@ type phaseSet struct {
 
 	// never are phases that only print what havipctl prints itself.
 	never []string
+
+	// follow are phases that cannot be run alone. From 1.34 on join's
+	// wait-control-plane no longer reads the cluster's configuration, and join
+	// itself panics at its end if no phase did (cmd/join.go reads
+	// data.initCfg.Etcd): so it is run together with the phase before it.
+	follow []string
 }
 
 type hiddenPhase struct{ name, after string }
@@ -43,6 +49,7 @@ var joinPhases = phaseSet{
 	command: "join",
 	known:   []string{phasePreflight, "control-plane-prepare", "check-etcd", "kubelet-start", "etcd-join", "kubelet-wait-bootstrap", "control-plane-join", phaseWait},
 	hidden:  []hiddenPhase{{"check-etcd", "control-plane-prepare"}, {"etcd-join", "kubelet-start"}, {"kubelet-wait-bootstrap", "etcd-join"}},
+	follow:  []string{phaseWait},
 }
 
 // A Phase is a top-level phase with the names of those below it.
@@ -110,15 +117,15 @@ func names(phases []Phase) []string {
 // groups returns which phases are run together: each by itself, except that from
 // a phase that havip does not know all the rest is one group, as kubeadm alone
 // knows what belongs together there. No group goes beyond the barrier.
-func (s phaseSet) groups(all []Phase, barrier string) [][]string {
+func (s phaseSet) groups(all []Phase, skips []string, barrier string) [][]string {
 	var groups [][]string
 	unknown := false
 	for _, p := range all {
-		if slices.Contains(s.never, p.Name) {
+		if slices.Contains(s.never, p.Name) || slices.Contains(skips, p.Name) {
 			continue
 		}
-		if unknown {
-			last := len(groups) - 1
+		last := len(groups) - 1
+		if unknown || last >= 0 && slices.Contains(s.follow, p.Name) {
 			groups[last] = append(groups[last], p.Name)
 		} else {
 			groups = append(groups, []string{p.Name})

@@ -54,10 +54,8 @@ func PlanInit(c *configs.Config, listed []Phase, file string) (Plan, error) {
 		more = append(more, "--upload-certs")
 	}
 	steps := []Step{{Name: stepClaim, Kind: KindClaim, Text: "have the daemon take the VIP for this node"}}
-	for _, group := range initPhases.groups(all, phaseWait) {
-		if step, ok := phaseStep(initPhases, all, group, c.Kubeadm.SkipPhases, file, more); ok {
-			steps = append(steps, step)
-		}
+	for _, group := range initPhases.groups(all, c.Kubeadm.SkipPhases, phaseWait) {
+		steps = append(steps, phaseStep(initPhases, all, group, c.Kubeadm.SkipPhases, file, more))
 		if slices.Contains(group, phaseWait) {
 			steps = append(steps, Step{Name: stepHanded, Kind: KindHanded, Text: "wait until the election in the new etcd member has the VIP"})
 		}
@@ -75,10 +73,8 @@ func PlanJoin(c *configs.Config, listed []Phase, file string) (Plan, error) {
 		}
 	}
 	var steps []Step
-	for _, group := range joinPhases.groups(all, "") {
-		if step, ok := phaseStep(joinPhases, all, group, skips, file, nil); ok {
-			steps = append(steps, step)
-		}
+	for _, group := range joinPhases.groups(all, skips, "") {
+		steps = append(steps, phaseStep(joinPhases, all, group, skips, file, nil))
 	}
 	return Plan{Command: joinPhases.command, Steps: steps}, nil
 }
@@ -98,13 +94,8 @@ func safeOrder(all []Phase) error {
 	return nil
 }
 
-// phaseStep is the step that runs a group of phases and no other. There is none
-// if the operator skips them all.
-func phaseStep(set phaseSet, all []Phase, group, skips []string, file string, more []string) (Step, bool) {
-	run := slices.DeleteFunc(slices.Clone(group), func(name string) bool { return slices.Contains(skips, name) })
-	if len(run) == 0 {
-		return Step{}, false
-	}
+// phaseStep is the step that runs these phases and no other.
+func phaseStep(set phaseSet, all []Phase, run, skips []string, file string, more []string) Step {
 	var skipped []string
 	for _, p := range all {
 		if !slices.Contains(run, p.Name) {
@@ -120,7 +111,7 @@ func phaseStep(set phaseSet, all []Phase, group, skips []string, file string, mo
 	if len(skipped) > 0 {
 		args = append(args, "--skip-phases="+strings.Join(skipped, ","))
 	}
-	return Step{Name: run[0], Kind: KindPhase, Phases: run, Args: args, Text: phaseText(run)}, true
+	return Step{Name: run[0], Kind: KindPhase, Phases: run, Args: args, Text: phaseText(run)}
 }
 
 // phaseTexts says what phases do, for people who wait.
@@ -146,8 +137,13 @@ var phaseTexts = map[string]string{
 }
 
 func phaseText(run []string) string {
-	if text, ok := phaseTexts[run[0]]; ok && len(run) == 1 {
-		return text
+	var texts []string
+	for _, name := range run {
+		text, ok := phaseTexts[name]
+		if !ok {
+			return "run " + strings.Join(run, ", ")
+		}
+		texts = append(texts, text)
 	}
-	return "run " + strings.Join(run, ", ")
+	return strings.Join(texts, ", ")
 }

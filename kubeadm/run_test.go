@@ -273,7 +273,7 @@ func (b *bench) noSecrets(t *testing.T, s Secrets) {
 		files++
 		return err
 	})
-	if err != nil || files < 10 {
+	if err != nil || files < 9 {
 		t.Errorf("%d files, %v", files, err)
 	}
 }
@@ -601,7 +601,7 @@ func TestPreview(t *testing.T) {
 	b.daemon.refuse = []Finding{{Subject: "VIP", What: "is taken", Blocks: true}}
 	for _, command := range []string{"init", "join"} {
 		p, err := b.Preview(t.Context(), command)
-		if err != nil || len(p.Plan.Steps) < 8 || !strings.Contains(string(p.Config), "<redacted>") || strings.Contains(string(p.Config), placeholders.Token) {
+		if err != nil || len(p.Plan.Steps) < 7 || !strings.Contains(string(p.Config), "<redacted>") || strings.Contains(string(p.Config), placeholders.Token) {
 			t.Errorf("%s: %+v, %v", command, p, err)
 		}
 		if (len(p.Findings) == 1) != (command == "init") {
