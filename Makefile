@@ -37,7 +37,7 @@ PACKAGING = DIST='$(DIST)' VERSION='$(VERSION)' ARCHS='$(ARCHS)' TOOLS='$(TOOLS)
 
 # What the namespace tests, the booted masters and the simulation run by
 # themselves; everything else is a unit test.
-APART := /election/sim$$|/test/faults$$|/test/lab$$|/test/packages$$
+APART := /election/sim$$|/test/faults$$|/test/lab$$|/test/packages$$|/test/kubeadm$$
 
 # Where the tests find packages: a repository of each version, from the older to
 # the newer.
@@ -48,6 +48,12 @@ REPEAT         ?= 10
 SCHEDULES      ?= 2000000
 TEST_SCHEDULES ?= 40000
 FUZZTIME       ?= 1m
+
+# What the kubeadm tests run, and where it is kept. ETCD is the version that this
+# kubeadm asks for.
+KUBERNETES     ?= v1.34.4
+ETCD           ?= v3.6.5
+KUBE            = $(CACHE)/k8s/$(KUBERNETES)
 
 ##@ Build
 
@@ -116,7 +122,7 @@ demo: root packages-build tools build ## three masters, a power cut, a handover:
 .PHONY: test
 test: root packages-test ## everything below but the long runs; ends with the count (sudo)
 	@rm -f $(TALLY); \
-	$(MAKE) check unit sim-short faults-short package-test; \
+	$(MAKE) check unit sim-short faults-short package-test kubeadm-short; \
 	$(call give_back,bin); \
 	printf '\n== all of it took %d min\n' $$(((SECONDS + 30) / 60)); \
 	$(BUILD)/tally -close $(TALLY)
@@ -152,7 +158,24 @@ package-test: root go tools packages-boot test-packages ## install, upgrade, reb
 	@echo "== masters that boot, and the packages on them, once each"
 	@$(WITH_GO) $(call counted,packages,-p 1 -timeout 30m ./test/lab ./test/packages)
 
+# The real kubeadm takes long to build, so it is not built here; that it was not
+# run is said.
+.PHONY: kubeadm-short
+kubeadm-short: root go
+	@if test/kubernetes.sh have $(KUBE); then $(MAKE) kubeadm-run; else \
+		echo "== kubeadm: NOT RUN, $(KUBE) is not complete: sudo make kubeadm-test builds it (13 to 20 min, once)"; fi
+
+.PHONY: kubeadm-run
+kubeadm-run:
+	@echo "== the real kubeadm $(KUBERNETES)"
+	@$(WITH_GO) $(call counted,kubeadm,-timeout 20m ./test/kubeadm -binaries $(KUBE))
+
 ##@ Long runs
+
+.PHONY: kubeadm-test
+kubeadm-test: root go packages-test ## the real kubeadm and control plane, KUBERNETES=v1.34.4; builds them (sudo)
+	@$(WITH_GO) test/kubernetes.sh build $(KUBE) $(KUBERNETES) $(ETCD)
+	@$(MAKE) kubeadm-run
 
 .PHONY: sim
 sim: go ## the simulation with SCHEDULES=2000000 random schedules

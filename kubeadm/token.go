@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 )
 
+// adminConf is what kubeadm asks the cluster with, whatever KUBECONFIG says.
+const adminConf = "etc/kubernetes/admin.conf"
+
 // Token makes new secrets in a cluster that this node is a master of.
 func (r *Runner) Token(ctx context.Context) (Secrets, error) {
 	_, end, err := r.begin(ctx)
@@ -19,8 +22,7 @@ func (r *Runner) Token(ctx context.Context) (Secrets, error) {
 	if program.Error != "" {
 		return Secrets{}, errors.New("kubeadm " + program.Error)
 	}
-	admin := r.System.path("etc/kubernetes/admin.conf")
-	if _, err := os.Stat(admin); err != nil {
+	if _, err := os.Stat(r.System.path(adminConf)); err != nil {
 		return Secrets{}, fmt.Errorf("this node is no master: %w", err)
 	}
 	secrets, err := NewSecrets()
@@ -30,11 +32,11 @@ func (r *Runner) Token(ctx context.Context) (Secrets, error) {
 	if secrets, err = r.pinned(secrets); err != nil {
 		return Secrets{}, err
 	}
-	return secrets, r.makeToken(ctx, program, admin, secrets)
+	return secrets, r.makeToken(ctx, program, secrets)
 }
 
 // makeToken puts the secrets into the cluster by way of a file.
-func (r *Runner) makeToken(ctx context.Context, program Program, admin string, secrets Secrets) error {
+func (r *Runner) makeToken(ctx context.Context, program Program, secrets Secrets) error {
 	overlay, err := ReadOverlay(r.Config.Kubeadm.Overlay)
 	if err != nil {
 		return err
@@ -50,10 +52,10 @@ func (r *Runner) makeToken(ctx context.Context, program Program, admin string, s
 		return err
 	}
 	log := filepath.Join(r.Store.logs(), "token.log")
-	steps := []Step{{Name: "token", Kind: KindPhase, Text: phaseTexts[phaseToken], Args: []string{"token", "create", "--config=" + file, "--kubeconfig=" + admin}}}
+	steps := []Step{{Name: "token", Kind: KindPhase, Text: phaseTexts[phaseToken], Args: []string{"token", "create", "--config=" + file, "--kubeconfig=/" + adminConf}}}
 	if r.Config.Kubeadm.UploadCerts {
 		steps = append(steps, Step{Name: phaseUploadCerts, Kind: KindPhase, Text: phaseTexts[phaseUploadCerts],
-			Args: []string{"init", "phase", phaseUploadCerts, "--upload-certs", "--skip-certificate-key-print", "--config=" + file, "--kubeconfig=" + admin}})
+			Args: []string{"init", "phase", phaseUploadCerts, "--upload-certs", "--skip-certificate-key-print", "--config=" + file, "--kubeconfig=/" + adminConf}})
 	}
 	for _, s := range steps {
 		if tail, err := r.kubeadm(ctx, program.Path, s.Args, log, secrets); err != nil {
