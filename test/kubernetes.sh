@@ -36,7 +36,7 @@ build_kubernetes() { # dir version
     trap 'rm -rf "$work"' RETURN
     minor=${2#v1.}
     cd "$work"
-    module "$2" >go.mod
+    module "$2" >made && mv made go.mod # go reads a go.mod that is there
     echo "package kubernetes" >only.go
     for name in "${programs[@]}"; do
         [ -x "$1/$name" ] && continue

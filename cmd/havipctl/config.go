@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -100,6 +102,8 @@ type effective struct {
 	Etcd       effectiveEtcd     `json:"etcd"`
 	Election   effectiveElection `json:"election"`
 	Health     effectiveHealth   `json:"health"`
+	Kubeadm    effectiveKubeadm  `json:"kubeadm"`
+	Unattended effectiveAlone    `json:"unattended"`
 }
 
 type effectiveMaster struct {
@@ -134,6 +138,49 @@ type effectiveHealth struct {
 	Fall       int    `json:"fall"`
 }
 
+// effectiveKubeadm has what is not set as kubeadm would: empty.
+type effectiveKubeadm struct {
+	Version         string                `json:"version"`
+	ClusterName     string                `json:"cluster_name"`
+	Endpoint        string                `json:"endpoint"`
+	PodSubnet       []netip.Prefix        `json:"pod_subnet"`
+	ServiceSubnet   []netip.Prefix        `json:"service_subnet"`
+	DNSDomain       string                `json:"dns_domain"`
+	CertSANs        []string              `json:"cert_sans"`
+	Advertise       map[string]netip.Addr `json:"advertise_address"`
+	ImageRepository string                `json:"image_repository"`
+	CRISocket       string                `json:"cri_socket"`
+	SkipPhases      []string              `json:"skip_phases"`
+	UploadCerts     bool                  `json:"upload_certs"`
+	TokenTTLMS      int64                 `json:"token_ttl_ms"`
+}
+
+type effectiveAlone struct {
+	On           bool   `json:"on"`
+	InitNode     string `json:"init_node"`
+	SecretFile   string `json:"secret_file"`
+	JoinWindowMS int64  `json:"join_window_ms"`
+}
+
+// effectiveCluster is what init and join go by; the rest of [kubeadm] is handed
+// on to kubeadm as it is.
+func effectiveCluster(c *configs.Config) effectiveKubeadm {
+	k := &c.Kubeadm
+	e := effectiveKubeadm{
+		Version: k.Version, ClusterName: k.ClusterName, DNSDomain: k.DNSDomain, ImageRepository: k.ImageRepository, CRISocket: k.CRISocket,
+		PodSubnet: append([]netip.Prefix{}, k.PodSubnets...), ServiceSubnet: append([]netip.Prefix{}, k.ServiceSubnets...),
+		CertSANs: append([]string{}, k.CertSANs...), SkipPhases: append([]string{}, k.SkipPhases...),
+		Advertise: make(map[string]netip.Addr), UploadCerts: k.UploadCerts, TokenTTLMS: k.TokenTTL.Milliseconds(),
+	}
+	if host, port := c.Endpoint(); host != "" {
+		e.Endpoint = net.JoinHostPort(host, strconv.Itoa(port))
+	}
+	for _, m := range c.Masters {
+		e.Advertise[m.Name] = c.Advertise(m)
+	}
+	return e
+}
+
 func effectiveOf(c *configs.Config) effective {
 	ms := time.Duration.Milliseconds
 	e := effective{
@@ -143,6 +190,8 @@ func effectiveOf(c *configs.Config) effective {
 		Election: effectiveElection{ms(c.Election.Hold), ms(c.Election.Takeover), ms(c.Election.Renewal), ms(c.Election.Retry), ms(c.Election.Preempt)},
 		Health: effectiveHealth{c.Health.APIServer, c.Health.Manifest, c.Health.CA, ms(c.Health.Interval), ms(c.Health.Timeout),
 			c.Health.Rise, c.Health.Fall},
+		Kubeadm:    effectiveCluster(c),
+		Unattended: effectiveAlone{c.Unattended.On(), c.Unattended.InitNode, c.Unattended.SecretFile, ms(c.Unattended.JoinWindow)},
 	}
 	for _, m := range c.Masters {
 		e.Masters = append(e.Masters, effectiveMaster{m.Name, m.Address, c.Priority(m.Name)})
