@@ -32,8 +32,9 @@ type Claims interface {
 	// Check says whether a claim would be granted, and changes nothing.
 	Check(ctx context.Context, run string) (Claim, error)
 
-	// Claim takes the VIP for this run, or renews what this run has. That it was
-	// refused is no error: the state says so.
+	// Claim takes the VIP for this run, or renews what this run has. Refused is no
+	// error, and no more is that the election has it from this run already: the
+	// state says so.
 	Claim(ctx context.Context, run string) (Claim, error)
 
 	// Ask tells how the claim stands.

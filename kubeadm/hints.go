@@ -8,6 +8,9 @@ import (
 // hints say what to try after a failed step.
 func hints(command string, s Step) []string {
 	var list []string
+	if command == joinPhases.command && s.Name == "kubelet-start" {
+		list = append(list, "if it says that a node of this name is there and Ready, from before: kubectl delete node NAME, on a master")
+	}
 	switch {
 	case s.Kind == KindClaim:
 		list = append(list, "see who has the VIP: havipctl status")

@@ -29,11 +29,15 @@ type keeper struct {
 	lost error // why the claim is no more
 }
 
-// begin takes the claim and keeps it.
+// begin takes the claim and keeps it. One that the election has taken over since
+// the last try is as good.
 func (k *keeper) begin(ctx context.Context) error {
 	c, err := k.claims.Claim(ctx, k.run)
 	if err != nil {
 		return fmt.Errorf("ask the daemon for the VIP: %w", err)
+	}
+	if c.State == ClaimHanded && c.Run == k.run {
+		return nil
 	}
 	if c.State != ClaimHeld {
 		findings := Blocking(c.Findings)

@@ -50,6 +50,9 @@ func (d *daemon) Claim(_ context.Context, run string) (Claim, error) {
 	if len(d.refuse) > 0 {
 		return Claim{State: ClaimNone, Findings: d.refuse}, nil
 	}
+	if d.claim.State == ClaimHanded && d.claim.Run == run {
+		return d.claim, nil
+	}
 	if d.claim.State != ClaimHeld || d.claim.Run != run {
 		d.log = append(d.log, "claim")
 	}
@@ -411,6 +414,26 @@ func TestNeverHanded(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"claim", "end"}, b.daemon.calls()); diff != "" {
 		t.Errorf("daemon (-want +got):\n%s", diff)
+	}
+}
+
+// TestHandedUnnoticed: the election took the VIP over, and the run was killed
+// before it had written that down.
+func TestHandedUnnoticed(t *testing.T) {
+	b := newBench(t, "")
+	b.daemon.never = true
+	ctx, cancel := context.WithCancel(t.Context())
+	b.Runner.Progress = &onBegin{b.watch, stepHanded, cancel}
+	if _, err := b.Init(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Fatalf("init: %v", err)
+	}
+	b.daemon.never = false
+	b.daemon.claim.State = ClaimHanded // as after kill -9, which gives nothing back
+	b.daemon.log = nil
+	b.Runner.Progress = b.watch
+	b.mustInit(t)
+	if calls := b.daemon.calls(); len(calls) > 0 {
+		t.Errorf("daemon: %v", calls)
 	}
 }
 

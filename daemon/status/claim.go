@@ -15,7 +15,8 @@ const (
 )
 
 // ClaimRequest asks this node's daemon to take the VIP alone, while there is no
-// etcd yet. A second request of the same run renews the claim.
+// etcd yet. A second request of the same run renews the claim; if the election
+// has taken it over, the answer is handed, and nothing changes.
 type ClaimRequest struct {
 	Run   string `json:"run"`             // names the init that asks, also after a reboot
 	Check bool   `json:"check,omitempty"` // only say what would be answered
