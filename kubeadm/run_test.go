@@ -31,6 +31,8 @@ type daemon struct {
 	refuse []Finding
 	gone   error
 	never  bool // it never hands over
+
+	renewed chan struct{} // one for each renewal, if it is there
 }
 
 func (d *daemon) ran() []string { return d.fake.Phases() }
@@ -55,6 +57,8 @@ func (d *daemon) Claim(_ context.Context, run string) (Claim, error) {
 	}
 	if d.claim.State != ClaimHeld || d.claim.Run != run {
 		d.log = append(d.log, "claim")
+	} else if d.renewed != nil {
+		d.renewed <- struct{}{}
 	}
 	d.claim = Claim{State: ClaimHeld, Run: run, Left: time.Minute}
 	return d.claim, nil
@@ -348,7 +352,9 @@ func TestChangedConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Config.Kubeadm.ClusterName = "other"
-	b.mustInit(t)
+	b.daemon.claim = Claim{}
+	b.daemon.refuse = []Finding{{What: "this node is an etcd member", Blocks: true}}
+	b.mustInit(t) // nothing is claimed a second time
 	if diff := cmp.Diff(initOrder[1:], b.fake.Phases()); diff != "" {
 		t.Errorf("phases (-want +got):\n%s", diff)
 	}
@@ -498,6 +504,38 @@ func TestInterrupted(t *testing.T) {
 	if diff := cmp.Diff(want, b.fake.Phases()); diff != "" {
 		t.Errorf("phases (-want +got):\n%s", diff)
 	}
+}
+
+// TestRenewed: the claim is renewed while a phase takes its time, and not after it
+// was handed over.
+func TestRenewed(t *testing.T) {
+	b := newBench(t, "")
+	b.daemon.renewed = make(chan struct{}, 1000)
+	if err := b.fake.Block("etcd"); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for range 3 {
+			<-b.daemon.renewed
+		}
+		if err := b.fake.Unblock("etcd"); err != nil {
+			t.Error(err)
+		}
+	}()
+	b.Runner.Claims = shortClaims{b.daemon}
+	b.mustInit(t)
+	if diff := cmp.Diff([]string{"claim", "handed after wait-control-plane"}, b.daemon.calls()); diff != "" {
+		t.Errorf("daemon (-want +got):\n%s", diff)
+	}
+}
+
+// shortClaims are renewed as often as may be.
+type shortClaims struct{ *daemon }
+
+func (s shortClaims) Claim(ctx context.Context, run string) (Claim, error) {
+	c, err := s.daemon.Claim(ctx, run)
+	c.Left = time.Millisecond
+	return c, err
 }
 
 func TestRefusedConfig(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"havip/kubeadm"
 	"havip/test/kubeadmtest"
@@ -57,6 +58,9 @@ func scriptMain() {
 //	nocaps CODE CMD ARG… the same without any capability
 //	node ADDRESS         be a node with a fake kubeadm and a container runtime
 //	kubeadm set NAME     what the fake kubeadm does (test/kubeadmtest); also unset
+//	kubeadm block PHASE  let a phase wait; also unblock, and reach: wait until it
+//	                     was begun since the last ran
+//	locked               a run, or a kubeadm that one left, has the lock
 //	ran PHASE…           the phases that it has run since the last ran
 //	claims STATE         what the daemon says of a claim: granted, refused, absent
 func TestScripts(t *testing.T) {
@@ -95,6 +99,7 @@ func TestScripts(t *testing.T) {
 			"node":       nodeCommand,
 			"kubeadm":    kubeadmCommand,
 			"ran":        ranCommand,
+			"locked":     lockedCommand,
 			"claims":     func(ts *testscript.TestScript, _ bool, args []string) { fakeOf(ts).grant(args[0]) },
 		},
 	})
@@ -184,10 +189,36 @@ func nodeCommand(ts *testscript.TestScript, _ bool, args []string) {
 
 func kubeadmCommand(ts *testscript.TestScript, _ bool, args []string) {
 	n := nodeOf(ts)
-	if args[0] == "set" {
+	switch args[0] {
+	case "set":
 		ts.Check(n.fake.Set(args[1], ""))
-	} else {
+	case "unset":
 		ts.Check(n.fake.Unset(args[1]))
+	case "block":
+		ts.Check(n.fake.Block(args[1]))
+	case "unblock":
+		ts.Check(n.fake.Unblock(args[1]))
+	case "reach":
+		end := time.After(20 * time.Second)
+		for tick := time.Tick(5 * time.Millisecond); !slices.Contains(n.fake.Phases()[n.seen:], args[1]); {
+			select {
+			case <-tick:
+			case <-end:
+				ts.Fatalf("%s was not reached in 20 s", args[1])
+			}
+		}
+	default:
+		ts.Fatalf("kubeadm %s?", args[0])
+	}
+}
+
+func lockedCommand(ts *testscript.TestScript, neg bool, _ []string) {
+	f, err := os.Open(filepath.Join(ts.Getenv("STATE"), "lock"))
+	ts.Check(err)
+	defer f.Close()
+	locked := errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	if locked == neg {
+		ts.Fatalf("locked: %v", locked)
 	}
 }
 
