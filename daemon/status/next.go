@@ -17,6 +17,10 @@ func nextSteps(d *Document) []Step {
 		steps = append(steps, nobodySteps(d)...)
 	case Unknown:
 		steps = append(steps, unknownSteps(d)...)
+	case Degraded:
+		if d.Self.Role == RoleClaimant {
+			steps = append(steps, Step{Text: "let havipctl init come to its end; the election takes the VIP over when etcd runs"})
+		}
 	}
 	steps = append(steps, addressSteps(d)...)
 	steps = append(steps, alarmSteps(d)...)
@@ -78,7 +82,10 @@ func unknownSteps(d *Document) []Step {
 	case d.etcdAnswers():
 		return []Step{{Text: "look again in a moment", Command: "havipctl status --wait 30s"}}
 	case d.Etcd.State == EtcdNotConfigured:
-		return []Step{{Text: "this version does not serve before etcd exists: build the cluster, or join this node, by kubeadm; havipd then goes on by itself"}}
+		return []Step{
+			{Text: "make a cluster: on its first master", Command: "sudo havipctl init"},
+			{Text: "or join one, with the line that init or token prints", Command: "sudo havipctl join"},
+		}
 	case len(others) == 0:
 		return nil
 	case d.Etcd.State == EtcdNoQuorum:

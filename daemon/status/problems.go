@@ -27,6 +27,8 @@ func memoryProblems(d *Document) []string {
 	switch {
 	case d.etcdAnswers() || !d.held():
 		return nil
+	case d.Self.Role == RoleClaimant:
+		return []string{"there is no etcd yet: " + d.Node + " has the VIP alone, by a claim, and nobody could take over"}
 	case d.Holder.Node == d.Node:
 		return []string{etcdTrouble(d) + "; the VIP is let go when its right ends"}
 	}

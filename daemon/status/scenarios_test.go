@@ -100,6 +100,7 @@ var scenarios = map[string]func() *Document{
 	"stray-address": func() *Document { return change(stray) },
 	"unconfigured":  unconfigured,
 	"bootstrapping": func() *Document { return change(bootstrapping) },
+	"claimed":       func() *Document { return change(claimed) },
 }
 
 func daemonGone(d *Document) {
@@ -245,4 +246,12 @@ func bootstrapping(d *Document) {
 			m.Etcd, m.Version = MemberNone, "1.2.0"
 		}
 	}
+}
+
+// claimed: havipctl init runs on n3.
+func claimed(d *Document) {
+	bootstrapping(d)
+	d.Self = Self{Role: RoleClaimant, Reason: "claimed the address; there is no etcd yet"}
+	d.Holder = &Holder{Node: "n3", Link: "eth0", Confirmed: true, RightLeftMS: ms(48_000)}
+	d.Address.States[0].Present = true
 }
