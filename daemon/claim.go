@@ -26,6 +26,10 @@ const (
 	// restart of kubeadm init, short enough to be waited out.
 	claimFor = time.Minute
 
+	// forcedFor is how long a claim by force lasts: an operator has something else
+	// to do meanwhile than to renew it.
+	forcedFor = time.Hour
+
 	// The look at the wire before a claim: three questions, a second apart, as RFC
 	// 5227 section 2.1.1 has it. election.ClaimFacts says what it must find.
 	claimLooks     = 3
@@ -48,6 +52,7 @@ type claimFile struct {
 	Run   string            `json:"run"`
 	State status.ClaimState `json:"state"` // held, handed or ended
 	At    time.Time         `json:"at"`
+	Why   string            `json:"why,omitempty"` // by force: what the operator said
 }
 
 func (f *faces) claimPath() string { return filepath.Join(f.stateDir, "claim.json") }
@@ -69,8 +74,8 @@ func (f *faces) loadClaim() (claimFile, error) {
 }
 
 // saveClaim returns when it is on the disk: what is allowed after it hangs on it.
-func (f *faces) saveClaim(run string, s status.ClaimState) error {
-	c := claimFile{Run: run, State: s, At: f.clock.Wall().UTC().Truncate(time.Second)}
+func (f *faces) saveClaim(run string, s status.ClaimState, why string) error {
+	c := claimFile{Run: run, State: s, At: f.clock.Wall().UTC().Truncate(time.Second), Why: why}
 	if err := os.MkdirAll(f.stateDir, 0o755); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
@@ -121,8 +126,12 @@ func (f *faces) claim(w http.ResponseWriter, r *http.Request) {
 	if !readBody(w, r, &req) {
 		return
 	}
-	if req.Run == "" && !req.Check {
+	switch {
+	case req.Run == "" && !req.Check:
 		status.WriteFailure(w, http.StatusBadRequest, "run: is missing", "havipctl init names it")
+		return
+	case req.Force && req.Why == "":
+		status.WriteFailure(w, http.StatusBadRequest, "why: is missing", "a claim by force is kept with its reason")
 		return
 	}
 	f.answerClaim(w, r, func(ctx context.Context, box *mailbox) (status.Claim, error) { return f.askClaim(ctx, box, req) })
@@ -177,7 +186,7 @@ func (f *faces) claimNow(ctx context.Context, box *mailbox) (status.Claim, error
 		c.LeftMS = s.left.Milliseconds()
 	case s.role == election.Holder:
 		c.State = status.ClaimHanded
-		return c, f.saveClaim(file.Run, status.ClaimHanded)
+		return c, f.saveClaim(file.Run, status.ClaimHanded, file.Why)
 	default:
 		c.State = status.ClaimExpired
 	}
@@ -196,7 +205,7 @@ func (f *faces) askClaim(ctx context.Context, box *mailbox, req status.ClaimRequ
 	case now.State == status.ClaimHeld && now.Run != req.Run:
 		return refused(now, "VIP", "another run of havipctl init has the claim", "wait for it, or end it: havipctl release"), nil
 	case now.State == status.ClaimHeld && !req.Check:
-		return f.tellClaim(ctx, box, req.Run, 0)
+		return f.tellClaim(ctx, box, req, 0)
 	case now.State == status.ClaimHeld:
 		return now, nil
 	}
@@ -213,6 +222,7 @@ func (f *faces) askClaim(ctx context.Context, box *mailbox, req status.ClaimRequ
 		return status.Claim{}, err
 	}
 	facts.Record, facts.Aside = before.record || after.record, before.aside || after.aside
+	facts.Force = req.Force
 	facts.Unfinished = now.Run == req.Run && now.Run != "" && now.State != status.ClaimHanded
 	for _, why := range facts.Refusals() {
 		findings = append(findings, finding(why))
@@ -222,10 +232,13 @@ func (f *faces) askClaim(ctx context.Context, box *mailbox, req status.ClaimRequ
 		now.Findings = findings
 		return now, nil
 	}
-	if err := f.saveClaim(req.Run, status.ClaimHeld); err != nil {
+	if err := f.saveClaim(req.Run, status.ClaimHeld, req.Why); err != nil {
 		return status.Claim{}, err
 	}
-	c, err := f.tellClaim(ctx, box, req.Run, after.looks)
+	if req.Force {
+		f.log.Warn("the VIP is claimed by force", "run", req.Run, "why", req.Why)
+	}
+	c, err := f.tellClaim(ctx, box, req, after.looks)
 	c.Findings = append(findings, c.Findings...)
 	return c, err
 }
@@ -237,14 +250,16 @@ func refused(c status.Claim, subject, what, fix string) status.Claim {
 }
 
 // tellClaim has the machine begin or renew.
-func (f *faces) tellClaim(ctx context.Context, box *mailbox, run string, looked time.Duration) (status.Claim, error) {
-	done := send(box, command{make: func(t uint64) election.Event {
-		return election.Claim{Token: t, For: claimFor, Looked: looked}
-	}})
+func (f *faces) tellClaim(ctx context.Context, box *mailbox, req status.ClaimRequest, looked time.Duration) (status.Claim, error) {
+	e := election.Claim{For: claimFor, Looked: looked, Why: "claimed the address for havipctl init; there is no etcd yet"}
+	if req.Force {
+		e.For, e.Why = forcedFor, "claimed the address by force: "+req.Why
+	}
+	done := send(box, command{make: func(t uint64) election.Event { e.Token = t; return e }})
 	select {
 	case d := <-done:
 		if d.Err != "" {
-			return refused(status.Claim{Run: run}, "VIP", d.Err, "havipctl status"), nil
+			return refused(status.Claim{Run: req.Run}, "VIP", d.Err, "havipctl status"), nil
 		}
 	case <-ctx.Done():
 		return status.Claim{}, ctx.Err()
@@ -268,7 +283,7 @@ func (f *faces) endClaim(ctx context.Context, box *mailbox, run string) (status.
 		return status.Claim{}, ctx.Err()
 	}
 	now.State, now.LeftMS = status.ClaimEnded, 0
-	return now, f.saveClaim(run, status.ClaimEnded)
+	return now, f.saveClaim(run, status.ClaimEnded, "")
 }
 
 // finding puts a refusal into words.

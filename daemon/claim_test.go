@@ -259,7 +259,7 @@ func TestClaimSurvivesTheDaemon(t *testing.T) {
 func TestHandedIsForEver(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		n1 := bare(b)
-		if err := n1.d.faces.saveClaim("r1", status.ClaimHanded); err != nil {
+		if err := n1.d.faces.saveClaim("r1", status.ClaimHanded, ""); err != nil {
 			t.Fatal(err)
 		}
 		mustMkdir(n1, n1.d.faces.etcdData)
@@ -271,6 +271,42 @@ func TestHandedIsForEver(t *testing.T) {
 		b.pass(time.Second)
 		if n1.kernel.has() {
 			t.Error("claimed again")
+		}
+	})
+}
+
+// Break-glass: a node of a cluster that has lost its quorum, by an operator's
+// word. What the wire says counts all the same.
+func TestClaimByForce(t *testing.T) {
+	const body = `{"run": "force-1", "force": true, "why": "n2 and n3 burnt down"}`
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b).start()
+		b.pass(time.Second)
+		mustMkdir(n1, n1.d.faces.etcdData)
+		n1.open = map[string]bool{"198.51.100.163:6443": true}
+		if code, answer := n1.ask(http.MethodPost, status.PathClaim, `{"run": "force-1", "force": true}`); code != http.StatusBadRequest {
+			t.Errorf("without a reason: %d %s", code, answer)
+		}
+		n1.addr.answers = func() (net.HardwareAddr, bool) { return net.HardwareAddr{2, 0, 0, 0, 0, 9}, true }
+		if c := n1.askClaim(http.MethodPost, status.PathClaim, body); c.State != status.ClaimNone {
+			t.Errorf("while somebody answers: %+v", c)
+		}
+		n1.addr.answers = func() (net.HardwareAddr, bool) { return nil, false }
+		c := n1.askClaim(http.MethodPost, status.PathClaim, body)
+		b.pass(claimFor + time.Second)
+		if c.State != status.ClaimHeld || !n1.kernel.has() {
+			t.Errorf("%+v, the address is there: %v", c, n1.kernel.has())
+		}
+		if file, err := n1.d.faces.loadClaim(); err != nil || file.Why != "n2 and n3 burnt down" {
+			t.Errorf("on record: %+v, %v", file, err)
+		}
+		if got := n1.document().Self.Reason; got != "claimed the address by force: n2 and n3 burnt down" {
+			t.Errorf("reason: %q", got)
+		}
+		n1.ask(http.MethodPost, status.PathRelease, "")
+		b.pass(100 * time.Millisecond)
+		if n1.kernel.has() {
+			t.Error("still there after the release")
 		}
 	})
 }

@@ -94,7 +94,9 @@ func (m *Machine) commandClaim(e Claim) {
 	m.claim.until = m.now.Boot + e.For
 	m.claim.sure = max(m.claim.sure, e.Looked)
 	m.emit(Save{State: &SavedState{Schema: Schema, Node: m.cfg.Node, Claim: m.claim.until}})
-	m.become(Claimant, "claimed the address; there is no etcd yet")
+	if !renewed {
+		m.become(Claimant, e.Why)
+	}
 	m.emit(Done{Token: e.Token, Changed: !renewed, Message: m.cfg.Node + " holds the address by a claim"})
 }
 

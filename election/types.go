@@ -170,6 +170,7 @@ type (
 		Token  uint64
 		For    time.Duration
 		Looked Instant
+		Why    string // of a claim that begins
 	}
 	// Unclaim ends the claim.
 	Unclaim struct {

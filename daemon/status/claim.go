@@ -20,6 +20,11 @@ const (
 type ClaimRequest struct {
 	Run   string `json:"run"`             // names the init that asks, also after a reboot
 	Check bool   `json:"check,omitempty"` // only say what would be answered
+
+	// Force claims although this node is part of a cluster, for an hour or until
+	// the cluster's etcd has a quorum again: break-glass, with Why on record.
+	Force bool   `json:"force,omitempty"`
+	Why   string `json:"why,omitempty"`
 }
 
 // ClaimEnd gives the claim of a run back: the VIP leaves this node. A claim that
@@ -70,6 +75,13 @@ func (c *Client) Claim(ctx context.Context, run string, check bool) (*Claim, err
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout+claimTime)
 	defer cancel()
 	return c.claim(ctx, http.MethodPost, PathClaim, ClaimRequest{Run: run, Check: check})
+}
+
+// ForceClaim has this node take the VIP although it is part of a cluster.
+func (c *Client) ForceClaim(ctx context.Context, run, why string) (*Claim, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout+claimTime)
+	defer cancel()
+	return c.claim(ctx, http.MethodPost, PathClaim, ClaimRequest{Run: run, Force: true, Why: why})
 }
 
 // AskClaim tells how the claim stands.
