@@ -35,6 +35,11 @@ const (
 	claimLooks     = 3
 	claimLookPause = time.Second
 
+	// A run of init that finds etcd up waits this long for the election, and asks
+	// so often.
+	electionTakes = 10 * time.Second
+	electionPause = 200 * time.Millisecond
+
 	// portTimeout bounds asking one port of another master.
 	portTimeout = time.Second
 
@@ -181,12 +186,13 @@ func (f *faces) claimNow(ctx context.Context, box *mailbox) (status.Claim, error
 	switch {
 	case file.Run == "":
 		c.State = status.ClaimNone
+	case file.State == status.ClaimHanded:
+	case s.role == election.Holder: // also if the claim had ended before
+		c.State = status.ClaimHanded
+		return c, f.saveClaim(file.Run, status.ClaimHanded, file.Why)
 	case file.State != status.ClaimHeld:
 	case s.role == election.Claimant:
 		c.LeftMS = s.left.Milliseconds()
-	case s.role == election.Holder:
-		c.State = status.ClaimHanded
-		return c, f.saveClaim(file.Run, status.ClaimHanded, file.Why)
 	default:
 		c.State = status.ClaimExpired
 	}
@@ -213,8 +219,14 @@ func (f *faces) askClaim(ctx context.Context, box *mailbox, req status.ClaimRequ
 	if err != nil {
 		return status.Claim{}, err
 	}
-	if before.role == election.Holder {
+	switch {
+	case before.role == election.Holder:
 		return refused(now, "VIP", "the election gave this node the VIP already", "havipctl status"), nil
+	case before.record && now.Run == req.Run && now.Run != "":
+		// A run that goes on after its etcd has come up.
+		if now, err := f.awaitElection(ctx, box); err != nil || now.State == status.ClaimHanded {
+			return now, err
+		}
 	}
 	facts, findings := f.look(ctx)
 	after, err := f.standing(ctx, box)
@@ -241,6 +253,25 @@ func (f *faces) askClaim(ctx context.Context, box *mailbox, req status.ClaimRequ
 	c, err := f.tellClaim(ctx, box, req, after.looks)
 	c.Findings = append(findings, c.Findings...)
 	return c, err
+}
+
+// awaitElection waits for the election as long as it takes where nobody holds the
+// record: takeover, and a look at the wire.
+func (f *faces) awaitElection(ctx context.Context, box *mailbox) (status.Claim, error) {
+	end := time.After(electionTakes)
+	for {
+		now, err := f.claimNow(ctx, box)
+		if err != nil || now.State == status.ClaimHanded {
+			return now, err
+		}
+		select {
+		case <-ctx.Done():
+			return now, ctx.Err()
+		case <-end:
+			return now, nil
+		case <-time.After(electionPause):
+		}
+	}
 }
 
 func refused(c status.Claim, subject, what, fix string) status.Claim {

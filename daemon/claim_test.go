@@ -310,3 +310,22 @@ func TestClaimByForce(t *testing.T) {
 		}
 	})
 }
+
+// An init that failed after its etcd came up gave the claim back, and is run
+// again: at once, before the election has decided.
+func TestClaimOfARunWhoseEtcdIsUp(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b).start()
+		b.pass(time.Second)
+		n1.claim("r1")
+		n1.askClaim(http.MethodPost, status.PathClaimEnd, `{"run": "r1"}`)
+		mustMkdir(n1, n1.d.faces.etcdData)
+		n1.etcdComes()
+		b.pass(100 * time.Millisecond)
+		c := n1.claim("r1")
+		b.pass(setTakes)
+		if c.State != status.ClaimHanded || !n1.kernel.has() {
+			t.Errorf("%+v, the address is there: %v", c, n1.kernel.has())
+		}
+	})
+}
