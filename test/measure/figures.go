@@ -2,6 +2,7 @@ package measure
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -49,6 +50,17 @@ func Counts(values []int) string {
 func Numbers(values []int) string {
 	all := slices.Compact(slices.Sorted(slices.Values(values)))
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(all), " ", ", "), "[]")
+}
+
+// Load is how busy the machine is: processes that run or want to, on average
+// over 1, 5 and 15 minutes (proc_loadavg(5)).
+func Load() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err.Error()
+	}
+	fields := strings.Fields(string(data))
+	return strings.Join(fields[:min(3, len(fields))], ", ")
 }
 
 // System says what was measured on.

@@ -30,6 +30,7 @@ type Row struct {
 // Facts is what the report says beside the table.
 type Facts struct {
 	System string // kernel, processors
+	Load   string // how busy the machine was at the end
 	Noise  string // what clients see while nothing happens
 	Late   time.Duration
 	Ready  map[string][]time.Duration // from the daemon's start until systemd heard READY, by occasion
@@ -46,6 +47,7 @@ func WriteReport(w io.Writer, rows []Row, facts Facts) error {
 	b.WriteString("by apt, real etcd members at their default timers (data in memory), stand-ins for kubelet, container runtime\n")
 	b.WriteString("and API server.\n\n")
 	fmt.Fprintf(&b, "- measured on: %s\n", facts.System)
+	fmt.Fprintf(&b, "- load average at the end: %s\n", facts.Load)
 	fmt.Fprintf(&b, "- while nothing happens: %s\n", facts.Noise)
 	fmt.Fprintf(&b, "- two holders for less than %s ms could have gone unseen (lateness of the observer)\n", measure.Millis(facts.Late))
 	for _, when := range slices.Sorted(maps.Keys(facts.Ready)) {

@@ -18,7 +18,7 @@ func TestWriteReport(t *testing.T) {
 	}
 	var b strings.Builder
 	err := WriteReport(&b, rows, Facts{
-		System: "Linux", Noise: "quiet", Late: 800 * time.Microsecond,
+		System: "Linux", Load: "1.0, 2.0, 3.0", Noise: "quiet", Late: 800 * time.Microsecond,
 		Ready: map[string][]time.Duration{"at boot": {40 * time.Millisecond, 30 * time.Millisecond}}, Security: 1.8,
 		Sizes: map[string]int64{"havip.deb": 3 << 20, "/usr/sbin/havipd": 12*1<<20 + 1<<19},
 	})
@@ -33,7 +33,7 @@ func TestWriteReport(t *testing.T) {
 	if diff := cmp.Diff(want, table); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)
 	}
-	for _, fact := range []string{"on: Linux\n", "happens: quiet\n", "less than 0.8 ms", "start, at boot, until systemd heard READY: 30 / 35 / 40 ms (2 starts", "security havipd`: 1.8\n", "- size of /usr/sbin/havipd: 12.5 MiB\n- size of havip.deb: 3.0 MiB\n"} {
+	for _, fact := range []string{"on: Linux\n", "end: 1.0, 2.0, 3.0\n", "happens: quiet\n", "less than 0.8 ms", "start, at boot, until systemd heard READY: 30 / 35 / 40 ms (2 starts", "security havipd`: 1.8\n", "- size of /usr/sbin/havipd: 12.5 MiB\n- size of havip.deb: 3.0 MiB\n"} {
 		if !strings.Contains(b.String(), fact) {
 			t.Errorf("report lacks %q:\n%s", fact, b.String())
 		}

@@ -68,7 +68,7 @@ func finish() error {
 	if *report == "" || len(rows) == 0 {
 		return err
 	}
-	facts.System = measure.System()
+	facts.System, facts.Load = measure.System(), measure.Load()
 	f, createErr := os.Create(*report)
 	if createErr != nil {
 		return errors.Join(err, createErr)
