@@ -79,12 +79,12 @@ func Rootfs(ctx context.Context, r Recipe) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make rootfs: %w", err)
 	}
-	unlock, err := lock(filepath.Join(dir, ".lock"))
+	path := filepath.Join(dir, r.key())
+	unlock, err := lock(path + ".lock")
 	if err != nil {
 		return "", fmt.Errorf("make rootfs: %w", err)
 	}
 	defer unlock()
-	path := filepath.Join(dir, r.key())
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
@@ -94,7 +94,7 @@ func Rootfs(ctx context.Context, r Recipe) (string, error) {
 	return path, nil
 }
 
-// lock lets one process at a time make trees.
+// lock lets one process at a time make a tree.
 func lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -78,6 +78,7 @@ func fresh(t *testing.T) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
+	latest.Store(l)
 	t.Cleanup(func() {
 		if l != shared {
 			if err := l.Close(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -38,6 +39,7 @@ const (
 // nodes. One that a case left in disorder is thrown away.
 var (
 	shared *lab.Lab
+	latest atomic.Pointer[lab.Lab] // the one that was started last, for Ctrl-C; there is one at a time
 	rows   []Row
 	facts  = Facts{Ready: map[string][]time.Duration{}, Sizes: map[string]int64{}}
 )
@@ -50,8 +52,10 @@ func TestMain(m *testing.M) {
 	go func() {
 		<-interrupted
 		signal.Stop(interrupted) // a second one ends the tidying up; the kernel and the next run do the rest
-		if err := discard(); err != nil {
-			fmt.Fprintln(os.Stderr, "error:", err)
+		if l := latest.Load(); l != nil {
+			if err := l.Close(); err != nil {
+				fmt.Fprintln(os.Stderr, "error:", err)
+			}
 		}
 		os.Exit(130)
 	}()
