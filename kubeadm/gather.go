@@ -67,7 +67,7 @@ func (s System) Gather(ctx context.Context, c *configs.Config, command string) F
 	own, _ := s.Addresses()
 	f := Facts{
 		Root: s.UID == 0, Addresses: own, Listening: s.listening(), Swap: s.swap(), Runtime: s.runtime(ctx, c),
-		Leftovers: s.leftovers(), Rivals: s.rivals(c),
+		Leftovers: s.leftovers(), Keys: s.keys(), Rivals: s.rivals(c),
 	}
 	host, port := c.Endpoint()
 	if _, err := netip.ParseAddr(host); err != nil {
@@ -152,25 +152,37 @@ func (s System) silent(ctx context.Context, network, address string) string {
 	return ""
 }
 
-// leftovers are the files that kubeadm's own checks would stumble over, and
-// etcd's data.
+// leftovers are the kubeconfig files and manifests that kubeadm writes, and
+// etcd's data. Other files beside them, such as another static pod, are nobody's
+// leftovers.
 func (s System) leftovers() []string {
+	return s.found(
+		"etc/kubernetes/admin.conf", "etc/kubernetes/super-admin.conf", "etc/kubernetes/kubelet.conf", "etc/kubernetes/bootstrap-kubelet.conf",
+		"etc/kubernetes/controller-manager.conf", "etc/kubernetes/scheduler.conf",
+		"etc/kubernetes/manifests/etcd.yaml", "etc/kubernetes/manifests/kube-apiserver.yaml",
+		"etc/kubernetes/manifests/kube-controller-manager.yaml", "etc/kubernetes/manifests/kube-scheduler.yaml", "var/lib/etcd/member")
+}
+
+// keys are those in kubeadm's directory for certificates. kubeadm uses what is
+// there, so they may have been put there on purpose.
+func (s System) keys() []string {
+	return s.found("etc/kubernetes/pki/*.key", "etc/kubernetes/pki/etcd/*.key")
+}
+
+func (s System) found(patterns ...string) []string {
 	var list []string
-	for _, pattern := range []string{"etc/kubernetes/*.conf", "etc/kubernetes/manifests/*", "etc/kubernetes/pki/*.key", "etc/kubernetes/pki/etcd/*.key", "var/lib/etcd/member"} {
-		found, _ := filepath.Glob(s.path(pattern)) // the patterns are right
-		for _, path := range found {
-			if !strings.HasPrefix(filepath.Base(path), ".") && !keepsKey(path) {
-				list = append(list, "/"+strings.TrimPrefix(strings.TrimPrefix(path, s.Root), "/"))
-			}
+	for _, pattern := range patterns {
+		paths, _ := filepath.Glob(s.path(pattern)) // the patterns are right
+		for _, path := range paths {
+			list = append(list, s.inside(path))
 		}
 	}
 	return list
 }
 
-// keepsKey reports whether a key in pki is one that an operator brings to init:
-// those of CAs and of service accounts.
-func keepsKey(path string) bool {
-	return slices.Contains([]string{"ca.key", "sa.key", "front-proxy-ca.key"}, filepath.Base(path))
+// inside is the path of a file as a program on the node has it.
+func (s System) inside(path string) string {
+	return "/" + strings.TrimPrefix(strings.TrimPrefix(path, s.Root), "/")
 }
 
 // rivals looks for what would set the VIP as well.
@@ -183,7 +195,7 @@ func (s System) rivals(c *configs.Config) []Rival {
 			continue
 		}
 		if slices.ContainsFunc(containers, func(one configs.Container) bool { return kubeVIP(one, c) }) {
-			list = append(list, Rival{"kube-vip in /" + strings.TrimPrefix(strings.TrimPrefix(path, s.Root), "/"), "move the manifest away, and wait until its pod has gone"})
+			list = append(list, Rival{"kube-vip in " + s.inside(path), "move the manifest away, and wait until its pod has gone"})
 		}
 	}
 	if r, ok := s.keepalived(c); ok {
@@ -222,7 +234,7 @@ func (s System) keepalived(c *configs.Config) (Rival, bool) {
 	more, _ := filepath.Glob(s.path("etc/keepalived/conf.d/*"))
 	for _, path := range append(files, more...) {
 		if s.names(path, c) {
-			found = "/" + strings.TrimPrefix(strings.TrimPrefix(path, s.Root), "/")
+			found = s.inside(path)
 			break
 		}
 	}

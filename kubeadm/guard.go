@@ -44,6 +44,7 @@ type Facts struct {
 	// Leftovers are files of an earlier cluster, below /etc/kubernetes and in
 	// etcd's data directory.
 	Leftovers []string
+	Keys      []string // below /etc/kubernetes/pki
 
 	// Rivals are what else would set the VIP.
 	Rivals []Rival
@@ -206,13 +207,18 @@ func (g *guard) runtime() {
 	}
 }
 
-// swap follows kubeadm, which only warns; it is told here because a kubelet with
-// its own defaults does not start then.
+// swap is only a warning to kubeadm, but a kubelet with its own defaults does not
+// start beside it. That the kubelet's configuration says otherwise, by the overlay
+// or a patch, is not seen here; the check can be ignored as kubeadm's.
 func (g *guard) swap() {
-	if len(g.facts.Swap) == 0 || slices.ContainsFunc(g.config.Kubeadm.KubeletArgs, func(a configs.Arg) bool { return a.Name == "fail-swap-on" && a.Value == "false" }) {
+	k := &g.config.Kubeadm
+	wanted := slices.ContainsFunc(k.KubeletArgs, func(a configs.Arg) bool { return a.Name == "fail-swap-on" && a.Value == "false" })
+	ignored := slices.ContainsFunc(k.IgnorePreflight, func(check string) bool { return strings.EqualFold(check, "swap") || check == "all" })
+	if len(g.facts.Swap) == 0 || wanted || ignored {
 		return
 	}
-	g.block("swap", "in use: "+strings.Join(g.facts.Swap, ", "), `swapoff -a, and remove it from /etc/fstab; or set kubelet_args = ["fail-swap-on=false"]`)
+	g.block("swap", "in use: "+strings.Join(g.facts.Swap, ", "),
+		`swapoff -a, and remove it from /etc/fstab; or have the kubelet bear it: kubelet_args = ["fail-swap-on=false"], or ignore_preflight_errors = ["Swap"] if its configuration does`)
 }
 
 // ports are those that the control plane listens on, and what for.
@@ -237,6 +243,9 @@ func (g *guard) ports() {
 }
 
 func (g *guard) leftovers() {
+	if len(g.facts.Keys) > 0 {
+		g.note("certificates", "kubeadm will use those that are there: "+strings.Join(g.facts.Keys, ", "), "if they are of another cluster, remove them by: havipctl reset")
+	}
 	if len(g.facts.Leftovers) == 0 {
 		return
 	}

@@ -90,8 +90,11 @@ kubelet: is not installed (not in PATH); install the kubelet of the same version
 			"container runtime: /run/containerd/containerd.sock does not answer: connection refused; start it: systemctl enable --now containerd (or crio)"},
 		{"two runtimes", "", func(f *Facts) { f.Runtime.Found = []string{"/a", "/b"} }, initial, "container runtime: there are several: /a, /b; name one in kubeadm.cri_socket"},
 		{"two runtimes, one named", "[kubeadm]\ncri_socket = \"unix:///a\"\n", func(f *Facts) { f.Runtime = Socket{Path: "/a"} }, initial, ""},
-		{"swap", "", func(f *Facts) { f.Swap = []string{"/dev/sda2"} }, initial, `swap: in use: /dev/sda2; swapoff -a, and remove it from /etc/fstab; or set kubelet_args = ["fail-swap-on=false"]`},
+		{"swap", "", func(f *Facts) { f.Swap = []string{"/dev/sda2"} }, initial, `swap: in use: /dev/sda2; swapoff -a, and remove it from /etc/fstab; or have the kubelet bear it: kubelet_args = ["fail-swap-on=false"], or ignore_preflight_errors = ["Swap"] if its configuration does`},
 		{"swap is wanted", "[kubeadm]\nkubelet_args = [\"fail-swap-on=false\"]\n", func(f *Facts) { f.Swap = []string{"/dev/sda2"} }, initial, ""},
+		{"swap is ignored", "[kubeadm]\nignore_preflight_errors = [\"swap\"]\n", func(f *Facts) { f.Swap = []string{"/dev/sda2"} }, initial, ""},
+		{"own certificates", "", func(f *Facts) { f.Keys = []string{"/etc/kubernetes/pki/ca.key"} }, initial,
+			"(certificates: kubeadm will use those that are there: /etc/kubernetes/pki/ca.key; if they are of another cluster, remove them by: havipctl reset)"},
 		{"ports", "[kubeadm]\nendpoint = \"198.51.100.166:8443\"\n", func(f *Facts) { f.Listening = []int{2379, 2380, 6443, 8443, 10250, 10257, 10259} }, initial,
 			`port 8443: something listens on it, and it is for the API server; see what it is: ss -ltnp sport = :8443
 port 2379: something listens on it, and it is for etcd's clients; see what it is: ss -ltnp sport = :2379
@@ -176,7 +179,8 @@ func TestGather(t *testing.T) {
 		"proc/net/tcp": tcpTable, "proc/net/tcp6": tcp6Table,
 		"proc/swaps":                         "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n/dev/sda2                               partition\t1000\t0\t-2\n",
 		"etc/kubernetes/admin.conf":          "",
-		"etc/kubernetes/manifests/etcd.yaml": "", "etc/kubernetes/manifests/.hidden": "",
+		"etc/kubernetes/cloud.conf":          "",
+		"etc/kubernetes/manifests/etcd.yaml": "", "etc/kubernetes/manifests/kube-vip.yaml": "",
 		"etc/kubernetes/pki/ca.key": "", "etc/kubernetes/pki/sa.key": "", "etc/kubernetes/pki/etcd/ca.key": "", "etc/kubernetes/pki/apiserver.key": "",
 		"var/lib/etcd/member/snap/db": "",
 	})
@@ -184,7 +188,8 @@ func TestGather(t *testing.T) {
 	got := s.Gather(t.Context(), config(t, ""), "init")
 	want := Facts{
 		Root: true, Addresses: []netip.Addr{addr("198.51.100.162")}, Listening: []int{22, 6443}, Swap: []string{"/dev/sda2"},
-		Leftovers: []string{"/etc/kubernetes/admin.conf", "/etc/kubernetes/manifests/etcd.yaml", "/etc/kubernetes/pki/apiserver.key", "/var/lib/etcd/member"},
+		Leftovers: []string{"/etc/kubernetes/admin.conf", "/etc/kubernetes/manifests/etcd.yaml", "/var/lib/etcd/member"},
+		Keys:      []string{"/etc/kubernetes/pki/apiserver.key", "/etc/kubernetes/pki/ca.key", "/etc/kubernetes/pki/sa.key", "/etc/kubernetes/pki/etcd/ca.key"},
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmpopts.IgnoreUnexported(Version{})); diff != "" {
 		t.Errorf("facts (-want +got):\n%s", diff)

@@ -19,7 +19,7 @@ func (r *Runner) Reset(ctx context.Context) (Result, error) {
 	}
 	defer end()
 	facts := r.System.Gather(ctx, r.Config, resetCommand)
-	if j == nil && len(facts.Leftovers) == 0 {
+	if j == nil && len(facts.Leftovers) == 0 && len(facts.Keys) == 0 {
 		return Result{Message: "nothing to do: this node is no master, and nothing is left of one"}, nil
 	}
 	program := askVersion(ctx, "kubeadm", "version", "-o", "short")

@@ -277,7 +277,7 @@ type planned struct {
 func (c *cli) preview(ctx context.Context, o *clusterOptions, r *kubeadm.Runner, command string) error {
 	p, err := r.Preview(ctx, command)
 	if err != nil {
-		return err
+		return c.explain(err)
 	}
 	if *o.format == jsonText {
 		err = c.printJSON(planned{Schema: 1, Command: command, Steps: p.Plan.Steps, Config: string(p.Config), Findings: append([]kubeadm.Finding{}, p.Findings...)})
@@ -335,14 +335,13 @@ func (c *cli) explain(err error) error {
 		return c.explainStep(failed)
 	case ofDaemon(err):
 		return asked(err)
+	case errors.Is(err, fs.ErrPermission):
+		return &failure{exitCannotAsk, err, []string{"run it as root"}}
 	}
 	return err
 }
 
 func (c *cli) explainStep(f *kubeadm.StepError) error {
-	if errors.Is(f.Err, context.Canceled) {
-		fmt.Fprintf(c.err, "interrupted in step %s\n", f.Step.Name)
-	}
 	for _, line := range f.Tail {
 		fmt.Fprintln(c.err, "  | "+line)
 	}
@@ -350,11 +349,10 @@ func (c *cli) explainStep(f *kubeadm.StepError) error {
 	if f.Log != "" {
 		hints = append([]string{"all it said: " + f.Log}, hints...)
 	}
-	code := exitFailed
 	if errors.Is(f.Err, context.Canceled) {
-		code = exitInterrupted
+		return &failure{exitInterrupted, fmt.Errorf("interrupted in step %s", f.Step.Name), hints}
 	}
-	return &failure{code, errors.New(f.Error()), hints}
+	return &failure{exitFailed, errors.New(f.Error()), hints}
 }
 
 // joining is how others join, as JSON.
