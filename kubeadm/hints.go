@@ -11,6 +11,9 @@ func hints(command string, s Step) []string {
 	if command == joinPhases.command && s.Name == "kubelet-start" {
 		list = append(list, "if it says that a node of this name is there and Ready, from before: kubectl delete node NAME, on a master")
 	}
+	if command == joinPhases.command && s.Name == "etcd-join" {
+		list = append(list, "if this node was a master before and was made anew: its dead etcd member must go first: etcdctl member list and member remove, on a master")
+	}
 	switch {
 	case s.Kind == KindClaim:
 		list = append(list, "see who has the VIP: havipctl status")

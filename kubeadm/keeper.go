@@ -22,6 +22,7 @@ type keeper struct {
 	claims Claims
 	run    string
 
+	asked  bool // the claim may be this run's
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
@@ -32,11 +33,13 @@ type keeper struct {
 // begin takes the claim and keeps it. One that the election has taken over since
 // the last try is as good.
 func (k *keeper) begin(ctx context.Context) error {
+	k.asked = true
 	c, err := k.claims.Claim(ctx, k.run)
 	if err != nil {
 		return fmt.Errorf("ask the daemon for the VIP: %w", err)
 	}
 	if c.State == ClaimHanded && c.Run == k.run {
+		k.asked = false
 		return nil
 	}
 	if c.State != ClaimHeld {
@@ -102,6 +105,7 @@ func (k *keeper) handed(ctx context.Context) error {
 			return errors.New("the daemon has no claim of this run")
 		case c.State == ClaimHanded:
 			k.stop()
+			k.asked = false
 			return nil
 		case c.State != ClaimHeld:
 			return errors.Join(refusedClaim(c), k.why())
@@ -127,13 +131,12 @@ func (k *keeper) why() error {
 	return k.lost
 }
 
-// stop ends the renewals. It reports whether there were any.
+// stop ends the renewals. It reports whether the claim may still be this run's.
 func (k *keeper) stop() bool {
-	if k.cancel == nil {
-		return false
+	if k.cancel != nil {
+		k.cancel()
+		k.done.Wait()
+		k.cancel = nil
 	}
-	k.cancel()
-	k.done.Wait()
-	k.cancel = nil
-	return true
+	return k.asked
 }

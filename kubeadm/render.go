@@ -310,6 +310,9 @@ func (in Input) keeps(docs []*yaml.Node) error {
 		if got := scalar(doc, "controlPlaneEndpoint"); got != in.endpoint() {
 			return fmt.Errorf("it makes %q the controlPlaneEndpoint: use kubeadm.endpoint for that", got)
 		}
+		if got := scalar(doc, "certificatesDir"); got != "" {
+			return fmt.Errorf("it moves certificatesDir to %s: the daemon and join look for certificates where kubeadm has them by itself", got)
+		}
 		var sans []string
 		if list := child(child(doc, "apiServer"), "certSANs"); list != nil {
 			for _, n := range list.Content {

@@ -131,6 +131,7 @@ func TestOverlayRefuses(t *testing.T) {
 		"apiVersion: v1\nkind: A\na: &x {b: 1}\nc: *x\n":                                               "read /o.yaml: line 1: anchors and aliases are not supported",
 		"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncontrolPlaneEndpoint: a:1\n":  `read /o.yaml: it makes "a:1" the controlPlaneEndpoint: use kubeadm.endpoint for that`,
 		"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer: {certSANs: [a]}\n": "read /o.yaml: it takes 198.51.100.166 out of certSANs: use kubeadm.cert_sans to add names",
+		"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncertificatesDir: /p\n":        "read /o.yaml: it moves certificatesDir to /p: the daemon and join look for certificates where kubeadm has them by itself",
 		"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer: 3\n":               "read /o.yaml: it takes 198.51.100.166 out of certSANs: use kubeadm.cert_sans to add names",
 		"a: [": "read /o.yaml: yaml: line 1: did not find expected node content",
 	} {

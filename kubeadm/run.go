@@ -204,35 +204,46 @@ func (r *Runner) steps(ctx context.Context, p *prepared, j *Journal) error {
 			r.Progress.Skip(step)
 			continue
 		}
-		record, _ := j.Step(step.Name)
-		record = Record{Name: step.Name, State: StepBegun, Begun: time.Now(), Tries: record.Tries + 1}
-		if step.Kind == KindPhase {
-			record.Log = filepath.Join(r.Store.logs(), fmt.Sprintf("%s-%02d-%s.log", p.plan.Command, i, step.Name))
-		}
-		j.put(record)
-		if err := r.Store.Save(j); err != nil {
-			return err
-		}
 		r.Progress.Begin(step, i+1, len(p.plan.Steps))
-		tail, err := r.step(ctx, p, step, record.Log, keep)
-		ended := time.Now()
-		record.Ended, record.State = &ended, StepDone
-		if err != nil {
-			record.State, record.Error = StepFailed, newRedactor(p.input.Secrets).line(err.Error())
-		}
-		j.put(record)
-		r.Progress.End(step, ended.Sub(record.Begun), err)
-		if saved := r.Store.Save(j); err == nil {
-			err = saved
-		}
+		err := r.recorded(ctx, p, j, i, keep)
 		var blocked *BlockedError
 		if errors.As(err, &blocked) {
 			return blocked // nothing but the journal was touched
 		}
 		if err != nil {
 			r.giveBack(ctx, keep, j)
-			return &StepError{Step: step, Log: record.Log, Tail: tail, Hints: hints(p.plan.Command, step), Err: err}
+			return err
 		}
+	}
+	return nil
+}
+
+// recorded runs one step and writes down before and after it how it stands.
+func (r *Runner) recorded(ctx context.Context, p *prepared, j *Journal, number int, keep *keeper) error {
+	step := p.plan.Steps[number]
+	last, _ := j.Step(step.Name)
+	record := Record{Name: step.Name, State: StepBegun, Begun: time.Now(), Tries: last.Tries + 1}
+	if step.Kind == KindPhase {
+		record.Log = filepath.Join(r.Store.logs(), fmt.Sprintf("%s-%02d-%s.log", p.plan.Command, number, step.Name))
+	}
+	j.put(record)
+	err := r.Store.Save(j)
+	var tail []string
+	if err == nil {
+		tail, err = r.step(ctx, p, step, record.Log, keep)
+	}
+	ended := time.Now()
+	record.Ended, record.State = &ended, StepDone
+	if err != nil {
+		record.State, record.Error = StepFailed, newRedactor(p.input.Secrets).line(err.Error())
+	}
+	j.put(record)
+	r.Progress.End(step, ended.Sub(record.Begun), err)
+	if saved := r.Store.Save(j); err == nil {
+		err = saved
+	}
+	if err != nil {
+		return &StepError{Step: step, Log: record.Log, Tail: tail, Hints: hints(p.plan.Command, step), Err: err}
 	}
 	return nil
 }

@@ -400,6 +400,28 @@ func TestDaemonIsNotThere(t *testing.T) {
 	}
 }
 
+// TestClaimUnanswered: the daemon may have taken the VIP though its answer got
+// lost, so it is given back.
+func TestClaimUnanswered(t *testing.T) {
+	b := newBench(t, "")
+	b.Runner.Claims = lostAnswer{b.daemon}
+	_, err := b.Init(t.Context(), nil)
+	var failed *StepError
+	if !errors.As(err, &failed) || failed.Step.Name != stepClaim {
+		t.Fatalf("init: %v", err)
+	}
+	if diff := cmp.Diff([]string{"claim", "end"}, b.daemon.calls()); diff != "" {
+		t.Errorf("daemon (-want +got):\n%s", diff)
+	}
+}
+
+type lostAnswer struct{ *daemon }
+
+func (l lostAnswer) Claim(ctx context.Context, run string) (Claim, error) {
+	_, _ = l.daemon.Claim(ctx, run) // it did it all the same
+	return Claim{}, errors.New("the connection broke")
+}
+
 // TestNeverHanded: without the election's record no phase runs that lets others
 // in; interrupted, the claim is given back.
 func TestNeverHanded(t *testing.T) {

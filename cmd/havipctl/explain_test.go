@@ -22,7 +22,7 @@ func TestExplain(t *testing.T) {
 		want string
 	}{
 		"blocked": {&kubeadm.BlockedError{Findings: []kubeadm.Finding{{Subject: "swap", What: "in use", Fix: "swapoff -a"}, {What: "alone"}}}, exitFailed,
-			"error: swap: in use\nhint: swapoff -a\nerror: alone\nnothing was touched\n"},
+			"error: swap: in use\nhint: swapoff -a\nerror: alone\nnothing was done\n"},
 		"a step": {&kubeadm.StepError{Step: step, Log: "/l", Tail: []string{"a", "b"}, Hints: []string{"h"}, Err: errors.New("no")}, exitFailed,
 			"  | a\n  | b\nerror: step certs: no\nhint: all it said: /l\nhint: h\n"},
 		"interrupted": {&kubeadm.StepError{Step: step, Hints: []string{"h"}, Err: context.Canceled}, exitInterrupted, "error: interrupted in step certs\nhint: h\n"},

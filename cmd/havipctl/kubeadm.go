@@ -329,7 +329,7 @@ func (c *cli) explain(err error) error {
 				fmt.Fprintln(c.err, "hint: "+f.Fix)
 			}
 		}
-		fmt.Fprintln(c.err, "nothing was touched")
+		fmt.Fprintln(c.err, "nothing was done")
 		return exitCode(exitFailed)
 	case errors.As(err, &failed):
 		return c.explainStep(failed)
