@@ -74,11 +74,7 @@ func fresh(t *testing.T) *scene {
 	opts := standin.Options()
 	opts.Recipe = recipe
 	opts.Binds[versions] = folder(t)
-	l, err := lab.New(context.Background(), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	latest.Store(l)
+	l := build(t, opts)
 	t.Cleanup(func() {
 		if l != shared {
 			if err := l.Close(); err != nil {
@@ -95,6 +91,22 @@ func fresh(t *testing.T) *scene {
 		untouched[n.Name] = s.files(n)
 	}
 	return s
+}
+
+func build(t *testing.T, opts lab.Options) *lab.Lab {
+	t.Helper()
+	// The tree may take a minute: nobody is to wait for that after Ctrl-C.
+	if _, err := lab.Rootfs(t.Context(), opts.Recipe); err != nil {
+		t.Fatal(err)
+	}
+	building.Lock()
+	defer building.Unlock()
+	l, err := lab.New(context.Background(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	latest = l
+	return l
 }
 
 // files lists what is on the node's disk. Logs, caches and what dpkg and apt

@@ -9,7 +9,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,10 +39,13 @@ const (
 // nodes. One that a case left in disorder is thrown away.
 var (
 	shared *lab.Lab
-	latest atomic.Pointer[lab.Lab] // the one that was started last, for Ctrl-C; there is one at a time
+	latest *lab.Lab // the one that was built last, for Ctrl-C; there is one at a time
 	rows   []Row
 	facts  = Facts{Ready: map[string][]time.Duration{}, Sizes: map[string]int64{}}
 )
+
+// building is held while a lab is built, so that Ctrl-C finds a whole one.
+var building sync.Mutex
 
 func TestMain(m *testing.M) {
 	lab.RunPart()
@@ -52,8 +55,9 @@ func TestMain(m *testing.M) {
 	go func() {
 		<-interrupted
 		signal.Stop(interrupted) // a second one ends the tidying up; the kernel and the next run do the rest
-		if l := latest.Load(); l != nil {
-			if err := l.Close(); err != nil {
+		building.Lock()
+		if latest != nil {
+			if err := latest.Close(); err != nil {
 				fmt.Fprintln(os.Stderr, "error:", err)
 			}
 		}
