@@ -130,6 +130,7 @@ func open(t *testing.T) *scene {
 		s := fresh(t)
 		s.installEverywhere()
 		shared = s.l
+		return s
 	}
 	return newScene(t, shared)
 }
