@@ -18,6 +18,8 @@ import (
 // TestCluster makes a cluster by the real kubeadm, with an interruption in the
 // middle, new secrets, and a second node that fetches what it needs to join.
 func TestCluster(t *testing.T) {
+	address(t, vip+"/32")
+	address(t, n2+"/24")
 	first := newNode(t, "n1", &claims{}, true)
 	first.use(t)
 	first.kubelet(t)

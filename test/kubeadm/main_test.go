@@ -7,13 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 )
 
 // programs are the binaries that the tests need.
-var programs = []string{"kubeadm", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"}
+var programs = []string{"kubeadm", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "etcd"}
 
 var binaries = flag.String("binaries", "", "directory with "+fmt.Sprint(programs))
 
@@ -68,13 +69,17 @@ func inside() int {
 	return 0
 }
 
-// The nodes and the VIP, all on one link of the namespace (RFC 5737).
+// The nodes and the VIP (RFC 5737), and the gateway at the other end of the link.
 const (
-	vip = "198.51.100.166"
-	n1  = "198.51.100.162"
-	n2  = "198.51.100.163"
+	vip     = "198.51.100.166"
+	n1      = "198.51.100.162"
+	n2      = "198.51.100.163"
+	gateway = "198.51.100.1"
+	link    = "here"
 )
 
+// prepare makes the link that the nodes are on. Its other end is in a namespace
+// of its own, so that somebody answers there.
 func prepare() error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return err
@@ -82,16 +87,43 @@ func prepare() error {
 	if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return err
 	}
-	lines := []string{"link set lo up", "link add here type veth peer name there", "link set here up", "link set there up"}
-	for _, a := range []string{n1 + "/24", n2 + "/24", vip + "/32"} {
-		lines = append(lines, "addr add "+a+" dev here")
+	other := exec.Command("/bin/sleep", "infinity") // ends with the process namespace
+	other.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	if err := other.Start(); err != nil {
+		return err
 	}
-	// kubeadm looks for the link with the default route.
-	lines = append(lines, "route add default via 198.51.100.1 dev here")
-	for _, line := range lines {
-		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("ip %s: %w: %s", line, err, out)
+	pid := strconv.Itoa(other.Process.Pid)
+	there := "nsenter --net --target " + pid + " ip "
+	for _, line := range []string{
+		"ip link set lo up", "ip link add " + link + " type veth peer name there", "ip link set there netns " + pid,
+		there + "addr add " + gateway + "/24 dev there", there + "link set there up",
+		"ip link set " + link + " up", "ip addr add " + n1 + "/24 dev " + link,
+		"ip route add default via " + gateway + " dev " + link, // kubeadm looks for the link that has it
+	} {
+		if err := run(line); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func run(line string) error {
+	fields := strings.Fields(line)
+	if out, err := exec.Command(fields[0], fields[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", line, err, out)
+	}
+	return nil
+}
+
+// address sets an address for the time of a test.
+func address(t *testing.T, a string) {
+	t.Helper()
+	if err := run("ip addr add " + a + " dev " + link); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := run("ip addr del " + a + " dev " + link); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -45,6 +45,34 @@ cri_socket = "unix:///run/containerd/containerd.sock"
 // listens in the namespace.
 func newNode(t *testing.T, name string, claims kubeadm.Claims, proc bool) *nodeDir {
 	t.Helper()
+	root := newRoot(t, proc)
+	state := filepath.Join(root, "state")
+	// kubeadm is told of its file by the path it has outside.
+	if err := os.MkdirAll(filepath.Join(root, filepath.Dir(state)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/state", filepath.Join(root, state)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := configs.Decode("havip.toml", []byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, ok := c.Master(name)
+	if !ok {
+		t.Fatal(name)
+	}
+	system := kubeadm.Node()
+	system.Root = root
+	n := &nodeDir{name: name, root: root, watch: &watcher{t: t}}
+	n.runner = &kubeadm.Runner{Config: c, Self: self, System: system, Claims: claims, Store: kubeadm.Store{Dir: state}, Progress: n.watch}
+	return n
+}
+
+// newRoot makes a directory that can stand for /, with the binaries and something
+// that answers as a container runtime would.
+func newRoot(t *testing.T, proc bool) string {
+	t.Helper()
 	// The path of a socket has 107 bytes at most, so it is not the test's.
 	root, err := os.MkdirTemp("", "node")
 	if err != nil {
@@ -63,18 +91,10 @@ func newNode(t *testing.T, name string, claims kubeadm.Claims, proc bool) *nodeD
 			t.Fatal(err)
 		}
 	}
-	state := filepath.Join(root, "state")
 	bind(t, *binaries, filepath.Join(root, "binaries"))
 	bind(t, "/dev", filepath.Join(root, "dev"))
 	if proc {
 		bind(t, "/proc", filepath.Join(root, "proc"))
-	}
-	// kubeadm is told of its file by the path it has outside.
-	if err := os.MkdirAll(filepath.Join(root, filepath.Dir(state)), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("/state", filepath.Join(root, state)); err != nil {
-		t.Fatal(err)
 	}
 	socket, err := net.Listen("unix", filepath.Join(root, "run/containerd/containerd.sock"))
 	if err != nil {
@@ -82,19 +102,7 @@ func newNode(t *testing.T, name string, claims kubeadm.Claims, proc bool) *nodeD
 	}
 	t.Cleanup(func() { socket.Close() })
 
-	c, err := configs.Decode("havip.toml", []byte(file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	self, ok := c.Master(name)
-	if !ok {
-		t.Fatal(name)
-	}
-	system := kubeadm.Node()
-	system.Root = root
-	n := &nodeDir{name: name, root: root, watch: &watcher{t: t}}
-	n.runner = &kubeadm.Runner{Config: c, Self: self, System: system, Claims: claims, Store: kubeadm.Store{Dir: state}, Progress: n.watch}
-	return n
+	return root
 }
 
 func bind(t *testing.T, from, to string) {
@@ -194,7 +202,7 @@ func (n *nodeDir) serve(ctx context.Context, t *testing.T, command []string) {
 	defer log.Close()
 	for ctx.Err() == nil {
 		cmd := exec.CommandContext(ctx, "/binaries/"+command[0], command[1:]...)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: n.root, Pdeathsig: syscall.SIGKILL}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: n.root}
 		cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
 		err := cmd.Run()
 		fmt.Fprintln(log, "ended:", err)
