@@ -39,6 +39,26 @@ func TestForeignClaimIsCountedAndAnsweredSeldom(t *testing.T) {
 	})
 }
 
+// A node that comes back may have been on the far side of a partition, and
+// clients with it.
+func TestAnnouncedWhenAMasterComesBack(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		b.shell("n1").start()
+		b.until(first + time.Second)
+		before := len(b.times("n1", "announce"))
+		n2 := b.shell("n2").start()
+		b.pass(time.Second)
+		n2.lock.Publish(`{"node": "n2", "healthy": true}`) // who is there already is no news
+		b.pass(time.Second)
+		if got := len(b.times("n1", "announce")) - before; got != 1 {
+			t.Errorf("announced %d times, want once", got)
+		}
+		if got := b.times("n2", "announce"); len(got) > 0 {
+			t.Errorf("the standby announced at %v", got)
+		}
+	})
+}
+
 func TestClaimsFromManyMACsAreBounded(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		n1 := b.shell("n1").start()

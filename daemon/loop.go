@@ -223,9 +223,12 @@ func (l *loop) fromEtcd(ev etcd.Event) {
 	case etcd.WatchLost:
 		l.log.Debug("watch lost", "reason", e.Err)
 	case etcd.Nodes:
-		now := l.clock.Boot()
+		now, before := l.clock.Boot(), l.roster.now
 		l.step(election.Peers{List: l.roster.update(e.Values, now, l.lastSure(now))})
 		l.checkTwin()
+		if l.machine.View().Serving && l.roster.joined(before) {
+			l.tellNeighbours() // who was cut off beside that node may have the old holder's MAC
+		}
 	case etcd.Call:
 		var c election.Call
 		if e.Value == "" || json.Unmarshal([]byte(e.Value), &c) == nil {

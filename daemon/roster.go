@@ -52,6 +52,16 @@ func (r *roster) update(values map[string]string, now, sure time.Duration) []ele
 	return peers
 }
 
+// joined reports whether somebody is there who was not before.
+func (r *roster) joined(before map[string]presence) bool {
+	for name := range r.now {
+		if _, was := before[name]; !was {
+			return true
+		}
+	}
+	return false
+}
+
 // lastSure is when the presence of the others was last known to be current: now
 // while the keys are followed, or when etcd last answered.
 func (l *loop) lastSure(now time.Duration) time.Duration {
