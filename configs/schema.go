@@ -50,7 +50,7 @@ var schema = []section{
 		keys: []key{
 			textKey("endpoint", "http or https URL with a port", "Client URL of this node's own member. With an http URL, ca, cert and key are not used.",
 				func(c *Config) *string { return &c.Etcd.Endpoint }, parseEndpoint),
-			pathKey("ca", "Certificates that sign the member's own. Read again when the file changes, as are the next two.",
+			pathKey("ca", "Certificates that sign the member's own. Read again for each new connection, as are the next two.",
 				func(c *Config) *string { return &c.Etcd.CA }),
 			pathKey("cert", "Client certificate to show to the member; goes with key.",
 				func(c *Config) *string { return &c.Etcd.Cert }),
