@@ -11,11 +11,11 @@ import (
 	"havip/test/cluster"
 )
 
-// What a daemon may use while nothing happens. Memory does not depend on how
-// busy the machine is; processor time does somewhat, so its bound only finds
-// what spins (the aim is 0.5 %).
+// What a daemon may use while nothing happens. The aims are 20 MiB and 0.5 %;
+// kernels differ in how much of a program they map around what is used, and a
+// busy machine makes everything dearer, so these bounds find leaks and spinning.
 const (
-	mostMemory = 20  // MiB
+	mostMemory = 24  // MiB
 	mostCPU    = 1.5 // percent of a core
 )
 
