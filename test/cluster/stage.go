@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -87,6 +89,11 @@ func (s *Stage) StartWitness(vip netip.Addr) error {
 	defer stderr.Close()
 	s.Witness, err = startWitness(s.client, vip, stderr)
 	return err
+}
+
+// Dial connects from where the client is.
+func (s *Stage) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return s.client.dial(ctx, network, address)
 }
 
 // Close ends the observers and removes the wire, with whatever still runs at

@@ -32,6 +32,11 @@ type Options struct {
 	Machines int               // 3 when 0
 	Recipe   Recipe            // Systemd when empty
 	Binds    map[string]string // path in the machine to path here, read-only
+	// Disks are directories of a machine that are no part of the overlay, such
+	// as a container runtime's: an overlay cannot lie on another. As its disk
+	// does they keep what was written through power cuts.
+	Disks     []string
+	HostsPods bool // the kernel is as a kubelet wants it
 	// Prepare writes what a machine has on its disk before it boots for the
 	// first time.
 	Prepare func(*Node) error

@@ -37,6 +37,8 @@ type machine struct {
 	Rootfs  string
 	Network string // path of the network namespace
 	Binds   map[string]string
+	Disks   map[string]string // path in the machine to path here
+	Pods    bool              // the kernel is as a kubelet wants it
 	Cgroups []string
 	Unified bool // cgroups have version 2 alone
 }
@@ -122,7 +124,14 @@ func (m machine) arguments() ([]string, error) {
 	for _, inside := range slices.Sorted(maps.Keys(m.Binds)) {
 		args = append(args, "--bind-ro="+m.Binds[inside]+":"+inside)
 	}
-	return append(args, PartPath), nil
+	for _, inside := range slices.Sorted(maps.Keys(m.Disks)) {
+		args = append(args, "--bind="+m.Disks[inside]+":"+inside)
+	}
+	args = append(args, PartPath)
+	if m.Pods {
+		args = append(args, hostsPods)
+	}
+	return args, nil
 }
 
 func (m machine) environment() []string {
@@ -154,6 +163,11 @@ func initMain() error {
 		flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
 		if err := unix.Mount("", h, "", flags, ""); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: no mount point
 			return fmt.Errorf("make %s writable: %w", h, err)
+		}
+	}
+	if slices.Contains(os.Args[1:], hostsPods) {
+		if err := suitKubelet(); err != nil {
+			return err
 		}
 	}
 	if err := os.Unsetenv(cluster.PartVariable); err != nil {

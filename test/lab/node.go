@@ -45,6 +45,11 @@ func (n *Node) prepare() error {
 			return err
 		}
 	}
+	for _, path := range n.disks() {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+	}
 	hosts := "127.0.0.1 localhost\n"
 	for _, m := range n.lab.Nodes {
 		hosts += m.Address.String() + " " + m.Name + "\n"
@@ -64,6 +69,16 @@ func (n *Node) prepare() error {
 		return nil
 	}
 	return n.lab.opts.Prepare(n)
+}
+
+// disks are the node's directories beside the overlay, path in the machine to
+// path here.
+func (n *Node) disks() map[string]string {
+	all := map[string]string{}
+	for _, inside := range n.lab.opts.Disks {
+		all[inside] = filepath.Join(n.dir, "disks", inside)
+	}
+	return all
 }
 
 // Path is where a file of the machine is to be found from out here: in the
@@ -130,7 +145,7 @@ func (n *Node) spawn() error {
 	defer console.Close()
 	cmd, err := machine{
 		Name: n.Name, Dir: n.dir, Rootfs: n.lab.rootfs, Network: n.NetworkPath(),
-		Binds: n.lab.opts.Binds, Cgroups: groups, Unified: unified,
+		Binds: n.lab.opts.Binds, Disks: n.disks(), Pods: n.lab.opts.HostsPods, Cgroups: groups, Unified: unified,
 	}.command()
 	if err != nil {
 		return err

@@ -1,0 +1,74 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+
+	"havip/test/cluster"
+	"havip/test/lab"
+)
+
+var (
+	repeat   = flag.Int("repeat", 1, "how often each case is played")
+	report   = flag.String("report", "", "file to write the measurements to, as markdown")
+	binaries = flag.String("binaries", filepath.Join(cluster.CacheDir(), "k8s", "v1.34.4"), "directory with Kubernetes, as test/kubernetes.sh makes it")
+	deb      = flag.String("package", "../../bin/test/e2e", "directory with the package")
+)
+
+// open are the labs that exist, for an interrupt.
+var open = struct {
+	sync.Mutex
+	labs map[*Masters]bool
+}{labs: map[*Masters]bool{}}
+
+func TestMain(m *testing.M) {
+	lab.RunPart()
+	flag.Parse()
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		signal.Stop(interrupted) // a second one ends the tidying up; the kernel and the next run do the rest
+		closeAll()
+		os.Exit(130)
+	}()
+	code := m.Run()
+	closeAll()
+	os.Exit(code)
+}
+
+func closeAll() {
+	open.Lock()
+	defer open.Unlock()
+	for m := range open.labs {
+		if err := m.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+		}
+	}
+	clear(open.labs)
+}
+
+// fresh boots machines without havip.
+func fresh(ctx context.Context, machines int) (*Masters, error) {
+	m, err := New(ctx, Setup{Binaries: *binaries, Package: *deb, Machines: machines})
+	if err == nil {
+		open.Lock()
+		open.labs[m] = true
+		open.Unlock()
+	}
+	return m, err
+}
+
+func discard(m *Masters) error {
+	open.Lock()
+	delete(open.labs, m)
+	open.Unlock()
+	return m.Close()
+}

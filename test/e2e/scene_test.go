@@ -1,0 +1,158 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"havip/test/cluster"
+	"havip/test/lab"
+)
+
+// scene is one test on its machines. Its methods end the test when something is
+// not as it should be.
+type scene struct {
+	*testing.T
+	*Masters
+	ctx   context.Context
+	api   *API
+	began time.Duration
+}
+
+// caseTime bounds one test. A cluster takes two minutes where it is quiet.
+const caseTime = 20 * time.Minute
+
+// machines boots some for this test alone.
+func machines(t *testing.T, number int) *scene {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), caseTime)
+	t.Cleanup(cancel)
+	m, err := fresh(ctx, number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scene{T: t, Masters: m, ctx: ctx}
+	t.Cleanup(func() {
+		if t.Failed() {
+			s.tell()
+		}
+		if err := discard(m); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *scene) try(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// on runs a command on a node, where it has to succeed.
+func (s *scene) on(n *lab.Node, args ...string) string {
+	s.Helper()
+	out, err := n.Exec(s.ctx, args...)
+	s.try(err)
+	return out
+}
+
+// install brings the package onto every node.
+func (s *scene) install(more string) {
+	s.Helper()
+	s.try(Each(s.Nodes, func(n *lab.Node) error { return s.Install(s.ctx, n, more) }))
+}
+
+// begin is the moment from which the virtual IP is judged.
+func (s *scene) begin() { s.began = cluster.Now() }
+
+// ready waits until that many masters with all their pods are ready, through the
+// virtual IP.
+func (s *scene) ready(masters int) {
+	s.Helper()
+	said := ""
+	err := cluster.Poll(s.ctx, settles, fmt.Sprintf("%d ready masters", masters), func() bool {
+		said = s.unready(masters)
+		return said == ""
+	})
+	if err != nil {
+		s.Fatalf("%v: %s", err, said)
+	}
+}
+
+// perMaster are API server, controller manager, scheduler and etcd.
+const perMaster = 4
+
+func (s *scene) unready(masters int) string {
+	names, _, err := s.api.ReadyNodes(s.ctx)
+	if err != nil {
+		return err.Error()
+	}
+	pods, err := s.api.ReadyPods(s.ctx)
+	if err != nil {
+		return err.Error()
+	}
+	if len(names) != masters || pods != masters*perMaster {
+		return fmt.Sprintf("ready are %v and %d pods", names, pods)
+	}
+	return ""
+}
+
+// holder is the one node with the virtual IP.
+func (s *scene) holder() *lab.Node {
+	s.Helper()
+	n, err := s.Holder(s.ctx, time.Minute)
+	s.try(err)
+	return n
+}
+
+// judge checks what holds for every case: never two holders, never an address
+// without a lifetime.
+func (s *scene) judge() cluster.Judgement {
+	s.Helper()
+	j := s.Sampler.Judge(s.began, cluster.Now())
+	if j.Double != 0 {
+		s.Errorf("two nodes had the virtual IP for %v: %v", j.Double, j.Doubles)
+	}
+	if len(j.Permanent) > 0 {
+		s.Errorf("virtual IP without a lifetime: %v", j.Permanent)
+	}
+	if doubts := s.Sampler.Doubts(); len(doubts) > 0 {
+		s.Errorf("the observer has doubts about itself: %v", doubts)
+	}
+	return j
+}
+
+// stayed checks that one node had the virtual IP all the time.
+func (s *scene) stayed(n *lab.Node) {
+	s.Helper()
+	if j := s.judge(); len(j.Spans) != 1 || !slices.Equal(j.Spans[0].Nodes, []string{n.Name}) {
+		s.Errorf("holders: %v, want %s all along", j.Spans, n.Name)
+	}
+}
+
+// tell shows what there is to see after a failure.
+func (s *scene) tell() {
+	s.Logf("since the beginning: %v", s.Sampler.Judge(s.began, cluster.Now()).Spans)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for _, n := range s.Nodes {
+		if !n.Powered() {
+			s.Logf("%s is off: %s", n.Name, n.Console())
+			continue
+		}
+		for _, look := range []string{
+			"journalctl --no-pager --output=short-precise --lines=40 --unit=havipd.service --unit=havip-kubeadm.service",
+			"journalctl --no-pager --output=short-precise --lines=15 --unit=kubelet.service --unit=containerd.service",
+			"havipctl status", "ip -brief address", "ctr -n k8s.io containers ls | head -20",
+			"cat /var/lib/havip/kubeadm/journal.json", "tail -n 8 /var/lib/havip/kubeadm/logs/*",
+		} {
+			out, _ := n.Exec(ctx, "sh", "-c", look)
+			s.Logf("%s: %s:\n%s", n.Name, look, strings.TrimSpace(out))
+		}
+	}
+}
