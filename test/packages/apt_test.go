@@ -202,7 +202,7 @@ func TestInstall(t *testing.T) {
 	s.everywhere(func(n *lab.Node) error { return s.install(n, older) })
 	n1 := s.l.Nodes[0]
 	t.Run("nothing is enabled or started", func(t *testing.T) {
-		for _, unit := range []string{"havipd.service", "havip-shutdown.service"} {
+		for _, unit := range []string{"havipd.service", "havip-shutdown.service", "havip-kubeadm.service"} {
 			u := s.unit(n1, unit)
 			got := []string{u["LoadState"], u["UnitFileState"], u["ActiveState"], u["FragmentPath"]}
 			want := []string{"loaded", "disabled", "inactive", "/lib/systemd/system/" + unit}

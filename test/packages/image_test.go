@@ -48,8 +48,8 @@ func TestImage(t *testing.T) {
 	apt := []string{"apt-get", "-qq", "-y"}
 	inside(t, image, append(apt, "install", "havip="+older+"-1")...)
 	inside(t, image, "getent", "group", "havip")
-	if got := strings.TrimSpace(inside(t, image, "sh", "-c", "systemctl is-enabled havipd havip-shutdown || true")); got != "disabled\ndisabled" {
-		t.Errorf("after the installation the units are %q, want both disabled", got)
+	if got := strings.TrimSpace(inside(t, image, "sh", "-c", "systemctl is-enabled havipd havip-shutdown havip-kubeadm || true")); got != "disabled\ndisabled\ndisabled" {
+		t.Errorf("after the installation the units are %q, want all disabled", got)
 	}
 	// What whoever builds the image enables stays so.
 	inside(t, image, "systemctl", "enable", "havipd")

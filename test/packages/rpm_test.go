@@ -93,7 +93,7 @@ func (s *scene) removedByDnf() {
 	s.moves()
 	s.handedOver()
 	s.gone(was)
-	for _, unit := range []string{"havipd.service", "havip-shutdown.service"} {
+	for _, unit := range []string{"havipd.service", "havip-shutdown.service", "havip-kubeadm.service"} {
 		if u := s.unit(was, unit); u["LoadState"] != "not-found" {
 			s.Errorf("%s is %s after the package was removed, want not-found", unit, u["LoadState"])
 		}
