@@ -100,6 +100,12 @@ func (r *Runner) Join(ctx context.Context, given *Secrets) (Result, error) {
 	return r.do(ctx, joinPhases.command, given)
 }
 
+// Finished reports whether init or join has done all here.
+func (r *Runner) Finished() (bool, error) {
+	j, err := r.Store.Load()
+	return j != nil && j.Finished != nil, err
+}
+
 func (r *Runner) do(ctx context.Context, command string, given *Secrets) (Result, error) {
 	j, end, err := r.begin(ctx)
 	if err != nil {

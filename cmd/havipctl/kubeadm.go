@@ -123,7 +123,7 @@ func (c *cli) cluster(ctx context.Context, o *clusterOptions, command string) er
 	if o.dryRun {
 		return c.preview(ctx, o, r, command)
 	}
-	secrets, err := c.secrets(o, r.Config, command)
+	secrets, err := c.secrets(o, r, command)
 	if err != nil {
 		return err
 	}
@@ -144,8 +144,12 @@ func (c *cli) carryOut(ctx context.Context, o *clusterOptions, r *kubeadm.Runner
 }
 
 // secrets are those that the operator gives: a ticket, or the file that all
-// masters share. Without any the run has its own, or those of its last try.
-func (c *cli) secrets(o *clusterOptions, cfg *configs.Config, command string) (*kubeadm.Secrets, error) {
+// masters share. Without any the run has its own, or those of its last try; and
+// where all is done none are needed.
+func (c *cli) secrets(o *clusterOptions, r *kubeadm.Runner, command string) (*kubeadm.Secrets, error) {
+	if done, err := r.Finished(); err != nil || done {
+		return nil, err
+	}
 	if command == "join" {
 		text, err := c.readTicket(o)
 		if err != nil {
@@ -156,10 +160,10 @@ func (c *cli) secrets(o *clusterOptions, cfg *configs.Config, command string) (*
 			return &s, err
 		}
 	}
-	if !cfg.Unattended.On() {
+	if !r.Config.Unattended.On() {
 		return nil, nil
 	}
-	return derived(cfg)
+	return derived(r.Config)
 }
 
 func derived(cfg *configs.Config) (*kubeadm.Secrets, error) {
@@ -210,6 +214,15 @@ func (c *cli) bootstrap(ctx context.Context, o *clusterOptions) error {
 	}
 	if o.dryRun {
 		return c.preview(ctx, o, r, command)
+	}
+	// Once the cluster is there the secret is better deleted, and the unit still
+	// runs at each boot.
+	done, err := r.Finished()
+	if err != nil {
+		return err
+	}
+	if done {
+		return c.carryOut(ctx, o, r, command, nil)
 	}
 	secrets, err := derived(r.Config)
 	if err != nil {
