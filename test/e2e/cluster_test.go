@@ -9,9 +9,20 @@ import (
 // TestCluster: package, configuration, init, and two joins, one after another.
 // From the claim on the virtual IP is on the first node all the time.
 func TestCluster(t *testing.T) {
-	s := machines(t, 3)
-	s.install("")
-	s.makeCluster()
+	s := clusterOfThree(t)
+	if got, want := s.api.Server(), "https://"+cluster.VIP4.String()+":6443"; got != want {
+		t.Errorf("admin.conf has %s, want %s", got, want)
+	}
+	out := s.on(s.Nodes[1], "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "--server", "https://"+cluster.VIP4.String()+":6443", "get", "nodes")
+	t.Logf("kubectl get nodes:\n%s", out)
+	t.Run("nothing to do", func(t *testing.T) {
+		for i, command := range []string{"init", "join", "join"} {
+			o, err := Havipctl(s.ctx, s.Nodes[i], "", command)
+			if err != nil || o.Changed {
+				t.Errorf("havipctl %s again: %+v, %v; want no change", command, o, err)
+			}
+		}
+	})
 }
 
 // makeCluster is init on the first node and joins on the others.
@@ -21,18 +32,20 @@ func (s *scene) makeCluster() {
 	start := cluster.Now()
 	first, err := s.Init(s.ctx, n1)
 	s.try(err)
-	s.Logf("init took %v", cluster.Now()-start)
+	initTook := cluster.Now() - start
 	s.began = s.Sampler.Events()[0].At
-	s.api, err = s.API(s.ctx, n1)
-	s.try(err)
-	for _, n := range s.Nodes[1:min(3, len(s.Nodes))] {
+	s.connect()
+	for _, n := range s.Nodes[1:masters] {
 		begun := cluster.Now()
 		s.try(s.Join(s.ctx, n, first.Join.Ticket))
 		s.Logf("join of %s took %v", n.Name, cluster.Now()-begun)
 	}
-	s.Logf("init and joins took %v", cluster.Now()-start)
-	s.ready(3)
-	s.Logf("ready after %v", cluster.Now()-start)
+	joined := cluster.Now() - start
+	s.ready(masters)
+	ready := cluster.Now() - start
+	s.Logf("init took %v, with joins %v, ready after %v", initTook, joined, ready)
 	s.stayed(n1)
+	j := s.Sampler.Judge(s.began, cluster.Now())
+	note("a cluster by `havipctl init` and two `havipctl join`", figure{"init", initTook}, figure{"joined", joined}, figure{"ready", ready},
+		figure{"nobody", j.LongestNone}, figure{"two", j.Double})
 }
-

@@ -2,17 +2,20 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"havip/test/cluster"
 	"havip/test/lab"
+	"havip/test/measure"
 )
 
 var (
@@ -41,7 +44,34 @@ func TestMain(m *testing.M) {
 	}()
 	code := m.Run()
 	closeAll()
+	if err := finish(); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		code = 1
+	}
 	os.Exit(code)
+}
+
+// rows are what was measured.
+var rows []*Row
+
+type figure = Figure
+
+func note(name string, figures ...figure) { rows = Note(rows, name, figures...) }
+
+var names atomic.Int64
+
+// uniqueName is a name for an object.
+func uniqueName(of string) string { return fmt.Sprintf("%s-%d-%d", of, os.Getpid(), names.Add(1)) }
+
+func finish() error {
+	if *report == "" || len(rows) == 0 {
+		return nil
+	}
+	f, err := os.Create(*report)
+	if err != nil {
+		return err
+	}
+	return errors.Join(WriteReport(f, filepath.Base(*binaries), measure.System(), rows), f.Close())
 }
 
 func closeAll() {

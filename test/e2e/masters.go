@@ -110,10 +110,10 @@ const configPath = "/etc/havip/havip.toml"
 // that look for what no network has.
 var ignored = []string{"NumCPU", "Mem", "SystemVerification", "FileExisting-crictl", "Hostname"}
 
-// settings are what these machines need of kubeadm: images from nowhere, no
-// addons, and a container runtime that makes cgroups by itself.
+// settings are what these machines need of kubeadm: images from nowhere and no
+// addons.
 func (m *Masters) settings() string {
-	return fmt.Sprintf("\n[kubeadm]\nversion = %q\nimage_repository = %q\nskip_phases = [\"addon\"]\nkubelet_args = [\"cgroup-driver=cgroupfs\"]\nignore_preflight_errors = [\"%s\"]\n",
+	return fmt.Sprintf("\n[kubeadm]\nversion = %q\nimage_repository = %q\nskip_phases = [\"addon\"]\nignore_preflight_errors = [\"%s\"]\n",
 		m.kubernetes.Version, lab.ImageRepository, strings.Join(ignored, `", "`))
 }
 

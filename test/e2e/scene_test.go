@@ -10,6 +10,7 @@ import (
 
 	"havip/test/cluster"
 	"havip/test/lab"
+	"havip/test/measure"
 )
 
 // scene is one test on its machines. Its methods end the test when something is
@@ -25,25 +26,54 @@ type scene struct {
 // caseTime bounds one test. A cluster takes two minutes where it is quiet.
 const caseTime = 20 * time.Minute
 
-// machines boots some for this test alone.
-func machines(t *testing.T, number int) *scene {
+// onStage is a test without machines yet.
+func onStage(t *testing.T) *scene {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), caseTime)
-	t.Cleanup(cancel)
-	m, err := fresh(ctx, number)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &scene{T: t, Masters: m, ctx: ctx}
+	s := &scene{T: t, ctx: ctx}
 	t.Cleanup(func() {
+		defer cancel()
+		if s.Masters == nil {
+			return
+		}
 		if t.Failed() {
 			s.tell()
 		}
-		if err := discard(m); err != nil {
-			t.Error(err)
+		if s.Masters != whole {
+			if err := discard(s.Masters); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	return s
+}
+
+// boot boots machines for this test.
+func (s *scene) boot(number int) {
+	s.Helper()
+	start := cluster.Now()
+	m, err := fresh(s.ctx, number)
+	s.try(err)
+	s.Masters = m
+	s.Logf("%d machines with images after %v", number, cluster.Now()-start)
+}
+
+// machines boots some for this test alone.
+func machines(t *testing.T, number int) *scene {
+	t.Helper()
+	s := onStage(t)
+	s.boot(number)
+	return s
+}
+
+// play plays a case on the shared cluster as often as -repeat says.
+func play(t *testing.T, body func(*scene)) {
+	t.Helper()
+	for i := range *repeat {
+		if !t.Run(fmt.Sprint(i+1), func(t *testing.T) { body(clusterOfThree(t)) }) {
+			break
+		}
+	}
 }
 
 func (s *scene) try(err error) {
@@ -61,10 +91,10 @@ func (s *scene) on(n *lab.Node, args ...string) string {
 	return out
 }
 
-// install brings the package onto every node.
+// install brings the package onto every node that is to be a master.
 func (s *scene) install(more string) {
 	s.Helper()
-	s.try(Each(s.Nodes, func(n *lab.Node) error { return s.Install(s.ctx, n, more) }))
+	s.try(Each(s.Nodes[:masters], func(n *lab.Node) error { return s.Install(s.ctx, n, more) }))
 }
 
 // begin is the moment from which the virtual IP is judged.
@@ -98,6 +128,42 @@ func (s *scene) unready(masters int) string {
 	}
 	if len(names) != masters || pods != masters*perMaster {
 		return fmt.Sprintf("ready are %v and %d pods", names, pods)
+	}
+	return ""
+}
+
+// calm waits until one node holds the virtual IP, every daemon sees three healthy
+// masters, and every kubelet has renewed its lease: that a node is Ready may have
+// been written before it lost its power.
+func (s *scene) calm() {
+	s.Helper()
+	why := ""
+	err := cluster.Poll(s.ctx, settles, "three healthy masters", func() bool {
+		why = s.unrest()
+		return why == ""
+	})
+	if err != nil {
+		s.Fatalf("%v: %s", err, why)
+	}
+	s.renewed(masters)
+	s.ready(masters)
+}
+
+// unrest says what is not in order yet, "" when all is.
+func (s *scene) unrest() string {
+	holders := s.Sampler.Holders()
+	if len(holders) != 1 {
+		return fmt.Sprintf("holders: %v", holders)
+	}
+	for _, n := range s.Nodes[:masters] {
+		// The exit status says no more than the document.
+		out, errOut, _, err := n.Try(s.ctx, "havipctl", "status", "-o", "json")
+		if err != nil {
+			return err.Error()
+		}
+		if why := measure.Unrest(n.Name, holders[0], out); why != "" {
+			return why + " " + errOut
+		}
 	}
 	return ""
 }

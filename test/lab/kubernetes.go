@@ -100,6 +100,8 @@ func (k *Kubernetes) prepare(n *Node) error {
 		"/etc/systemd/system/containerd.service.d/lab.conf":     "[Service]\n# There are no modules to load here.\nExecStartPre=\n",
 		"/etc/containerd/config.toml":                           fmt.Sprintf(containerdConfig, pauseImage),
 		"/etc/cni/net.d/10-lab.conflist":                        cniConfig,
+		// As the container runtime does it.
+		"/etc/default/kubelet": "KUBELET_EXTRA_ARGS=--cgroup-driver=cgroupfs\n",
 	}
 	for path, text := range files {
 		if err := n.WriteFile(path, text, 0o644); err != nil {

@@ -29,7 +29,7 @@ var confined = []struct {
 	{"github.com/vishvananda/…", []string{"vip", "test/…"}, true, "the address is touched under one guard; the witnesses in test/ look for themselves"},
 	{"github.com/mdlayher/…", []string{"vip"}, true, "frames are made and read in one place"},
 	{"github.com/BurntSushi/toml", []string{"configs"}, true, "a file is decoded strictly or not at all"},
-	{"go.yaml.in/…", []string{"configs", "kubeadm", "test/kubeadm"}, true, "manifests are read within bounds (size, aliases); kubeadm's configuration is written; a test plays the kubelet"},
+	{"go.yaml.in/…", []string{"configs", "kubeadm", "test/kubeadm", "test/e2e"}, true, "manifests are read within bounds (size, aliases); kubeadm's configuration is written; a test plays the kubelet, another is a client with an admin.conf"},
 	{"github.com/spf13/…", []string{"cmd/havipctl"}, true, "the daemon has five flags; the standard library has them too"},
 	{"github.com/coreos/go-systemd/…", []string{"daemon"}, true, "systemd is told by the loop's notifier alone, and asked in two places"},
 	{"github.com/godbus/…", []string{"daemon"}, true, "only to ask logind, with an end to every call"},

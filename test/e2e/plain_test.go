@@ -1,0 +1,45 @@
+package e2e
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"havip/test/cluster"
+	"havip/test/lab"
+)
+
+// TestPlain is what a cluster takes without havip, with a virtual IP that stays
+// where it was put by hand: the measure for what havipctl adds.
+func TestPlain(t *testing.T) {
+	s := machines(t, masters)
+	n1 := s.Nodes[0]
+	start := cluster.Now()
+	s.try(n1.AddVIP(cluster.VIP4))
+	endpoint := cluster.VIP4.String() + ":6443"
+	said := s.on(n1, s.plain(n1, "init", "--control-plane-endpoint="+endpoint, "--upload-certs", "--kubernetes-version="+s.kubernetes.Version,
+		"--image-repository="+lab.ImageRepository, "--skip-phases=addon")...)
+	took := cluster.Now() - start
+	word := func(pattern string) string {
+		found := regexp.MustCompile(pattern).FindStringSubmatch(said)
+		if found == nil {
+			t.Fatalf("kubeadm init said no %s:\n%s", pattern, said)
+		}
+		return found[1]
+	}
+	s.connect()
+	for _, n := range s.Nodes[1:] {
+		s.on(n, s.plain(n, "join", endpoint, "--control-plane", "--token="+word(`--token ([a-z0-9.]+)`),
+			"--discovery-token-ca-cert-hash="+word(`--discovery-token-ca-cert-hash (sha256:[0-9a-f]+)`), "--certificate-key="+word(`--certificate-key ([0-9a-f]+)`))...)
+	}
+	joined := cluster.Now() - start
+	s.ready(masters)
+	ready := cluster.Now() - start
+	s.Logf("init took %v, with joins %v, ready after %v", took, joined, ready)
+	note("a cluster by plain kubeadm, the virtual IP put on by hand", figure{"init", took}, figure{"joined", joined}, figure{"ready", ready})
+}
+
+func (s *scene) plain(n *lab.Node, args ...string) []string {
+	return append(append([]string{"kubeadm"}, args...), "--apiserver-advertise-address="+n.Address.String(), "--node-name="+n.Name,
+		"--ignore-preflight-errors="+strings.Join(ignored, ","))
+}

@@ -1,0 +1,66 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"havip/test/measure"
+)
+
+// Row is one case of the report: what was measured, by name, in each run.
+type Row struct {
+	Case    string
+	Names   []string // in the order in which they are told
+	Figures map[string][]time.Duration
+}
+
+// Note adds what was measured in a run of a case.
+func Note(rows []*Row, name string, figures ...Figure) []*Row {
+	i := slices.IndexFunc(rows, func(r *Row) bool { return r.Case == name })
+	if i < 0 {
+		i = len(rows)
+		rows = append(rows, &Row{Case: name, Figures: map[string][]time.Duration{}})
+	}
+	r := rows[i]
+	for _, f := range figures {
+		if !slices.Contains(r.Names, f.Name) {
+			r.Names = append(r.Names, f.Name)
+		}
+		r.Figures[f.Name] = append(r.Figures[f.Name], f.Took)
+	}
+	return rows
+}
+
+// Figure is one measurement.
+type Figure struct {
+	Name string
+	Took time.Duration
+}
+
+// WriteReport writes the report as markdown.
+func WriteReport(w io.Writer, version, system string, rows []*Row) error {
+	var b strings.Builder
+	b.WriteString("# What it is like on a real cluster\n\n")
+	fmt.Fprintf(&b, "Written by `sudo make e2e-report`. Three masters that boot Debian 12 with systemd and containerd, kubeadm, kubelet\n")
+	fmt.Fprintf(&b, "and control plane of Kubernetes %s, etcd's data in memory; the cluster is made by `havipctl init` and `join`.\n\n", version)
+	fmt.Fprintf(&b, "- measured on: %s\n\n", system)
+	b.WriteString("\"reads\" and \"writes\" are the longest spans in which clients that come over a new connection each time, every 50\n")
+	b.WriteString("and every 200 ms, got no answer of the API server through the virtual IP; \"nobody\" and \"two\" are the longest\n")
+	b.WriteString("that no node and that more than one had the address, from the kernels' own notifications. Milliseconds,\n")
+	b.WriteString("min / median / max.\n\n")
+	b.WriteString("| what is done | runs | measured |\n|---|---|---|\n")
+	for _, r := range rows {
+		var cells []string
+		runs := 0
+		for _, name := range r.Names {
+			runs = max(runs, len(r.Figures[name]))
+			cells = append(cells, name+" "+measure.Spread(r.Figures[name]))
+		}
+		fmt.Fprintf(&b, "| %s | %d | %s |\n", r.Case, runs, strings.Join(cells, "; "))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
