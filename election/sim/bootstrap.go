@@ -131,7 +131,7 @@ func (w *World) startFirstMember(f *founding) {
 
 // joined lets another node's member join, once the election has a record.
 func (w *World) joined(n *node) {
-	if w.cell == nil || len(w.cell) == 0 || w.inCell(n) || w.etcd.value == "" || !w.etcd.quorum() {
+	if len(w.cell) == 0 || w.inCell(n) || w.etcd.value == "" || !w.etcd.quorum() {
 		return
 	}
 	w.fault("%s: joins etcd", n.id)
