@@ -156,7 +156,7 @@ func TestRestartOrStop(t *testing.T) {
 		"no systemd": {func(context.Context) (bool, error) { return false, errors.New("ask systemd: no such file") },
 			func(*shell) {}, false, "taken for a stop"},
 		"systemd hangs": {func(context.Context) (bool, error) { <-time.After(time.Second); return true, nil },
-			func(*shell) {}, false, "no answer within 100ms"},
+			func(*shell) {}, false, "no answer within 500ms"},
 		"the file is broken now":   {yes, edit("[vip]", "[vip"), false, "would not serve the address"},
 		"the file is gone":         {yes, func(s *shell) { os.Remove(s.d.Config) }, false, "would not serve the address"},
 		"another interface":        {yes, edit(`"eth0"`, `"eth1"`), false, "the interface is eth1 now"},
@@ -175,7 +175,7 @@ func TestRestartOrStop(t *testing.T) {
 				n1.restart = tt.restart
 				tt.before(n1)
 				n1.stop()
-				b.pass(500 * time.Millisecond)
+				b.pass(managerTimeout + 400*time.Millisecond)
 				if err := <-n1.done; err != nil {
 					t.Error(err)
 				}
