@@ -37,7 +37,7 @@ PACKAGING = DIST='$(DIST)' VERSION='$(VERSION)' ARCHS='$(ARCHS)' TOOLS='$(TOOLS)
 
 # What the namespace tests, the booted masters and the simulation run by
 # themselves; everything else is a unit test.
-APART := /election/sim$$|/test/faults$$|/test/lab$$|/test/packages$$|/test/kubeadm$$
+APART := /election/sim$$|/test/faults$$|/test/lab$$|/test/packages$$|/test/kubeadm$$|/test/e2e$$
 
 # Where the tests find packages: a repository of each version, from the older to
 # the newer.
@@ -54,6 +54,10 @@ FUZZTIME       ?= 1m
 KUBERNETES     ?= v1.34.4
 ETCD           ?= v3.6.5
 KUBE            = $(CACHE)/k8s/$(KUBERNETES)
+
+# Where the end-to-end tests find the package, and what they are told.
+E2E  := $(BUILD)/e2e
+WITH  = -binaries $(KUBE) -package $(CURDIR)/$(E2E)
 
 ##@ Build
 
@@ -117,12 +121,16 @@ demo: root packages-build tools build ## three masters, a power cut, a handover:
 	@$(call give_back,bin)
 	@exec $(BUILD)/demo $(if $(STAY),-stay)
 
+.PHONY: lab
+lab: root kubernetes packages-boot e2e-package ## a real cluster on three machines, until Ctrl-C; BARE=1: without a cluster (sudo)
+	@$(WITH_GO) go build -buildvcs=false -o $(BUILD)/stay ./test/e2e/stay; exec $(BUILD)/stay $(WITH) $(if $(BARE),-bare)
+
 ##@ Test
 
 .PHONY: test
 test: root packages-test ## everything below but the long runs; ends with the count (sudo)
 	@rm -f $(TALLY); \
-	$(MAKE) check unit sim-short faults-short package-test kubeadm-short; \
+	$(MAKE) check unit sim-short faults-short package-test kubeadm-short e2e-short; \
 	$(call give_back,bin); \
 	printf '\n== all of it took %d min\n' $$(((SECONDS + 30) / 60)); \
 	$(BUILD)/tally -close $(TALLY)
@@ -170,11 +178,32 @@ kubeadm-run:
 	@echo "== the real kubeadm $(KUBERNETES)"
 	@$(WITH_GO) $(call counted,kubeadm,-timeout 20m ./test/kubeadm -binaries $(KUBE))
 
+# The real kubelet, containers and control plane: as above, and the long cases only
+# by make e2e.
+.PHONY: e2e-short
+e2e-short: root go
+	@if test/kubernetes.sh have $(KUBE); then $(MAKE) packages-boot e2e-package e2e-run CASES='TestCluster|TestCrash|TestReboot'; else \
+		echo "== e2e: NOT RUN, $(KUBE) is not complete: sudo make e2e builds it (13 to 20 min, once)"; fi
+
+.PHONY: e2e-run
+e2e-run:
+	@echo "== clusters on machines that boot, by the real kubeadm $(KUBERNETES)"
+	@$(WITH_GO) $(call counted,e2e,-timeout 90m ./test/e2e $(WITH) $(if $(CASES),-run '$(CASES)'))
+
 ##@ Long runs
 
+.PHONY: e2e
+e2e: root kubernetes packages-boot e2e-package ## every case on real clusters, KUBERNETES=v1.34.4; builds it (sudo)
+	@$(MAKE) e2e-run
+
+.PHONY: e2e-report
+e2e-report: root kubernetes packages-boot e2e-package ## every case on real clusters REPEAT=10 times; writes docs/clusters.md (sudo)
+	@mkdir -p docs
+	@$(WITH_GO) go test -timeout 0 -v ./test/e2e $(WITH) -repeat $(REPEAT) -report $(CURDIR)/docs/clusters.md
+	@$(call give_back,docs)
+
 .PHONY: kubeadm-test
-kubeadm-test: root go packages-test ## the real kubeadm and control plane, KUBERNETES=v1.34.4; builds them (sudo)
-	@$(WITH_GO) test/kubernetes.sh build $(KUBE) $(KUBERNETES) $(ETCD)
+kubeadm-test: root kubernetes packages-test ## the real kubeadm and control plane, KUBERNETES=v1.34.4; builds them (sudo)
 	@$(MAKE) kubeadm-run
 
 .PHONY: sim
@@ -207,11 +236,22 @@ fuzz: go ## every fuzz test for FUZZTIME=1m
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: go
 go:
 	@test -n "$(GO)"
+
+.PHONY: kubernetes
+kubernetes: go
+	@$(WITH_GO) test/kubernetes.sh build $(KUBE) $(KUBERNETES) $(ETCD)
+
+# Built anew each time, as for the packages' own tests.
+.PHONY: e2e-package
+e2e-package: root go
+	@rm -rf $(E2E)
+	@$(MAKE) deb ARCHS=$$($(GO) env GOHOSTARCH) DIST=$(E2E) >/dev/null
+	@$(call give_back,bin)
 
 .PHONY: root
 root:

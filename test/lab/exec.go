@@ -14,6 +14,9 @@ import (
 
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// Enter is the beginning of a command line that runs the rest on the machine.
+func (n *Node) Enter() string { return fmt.Sprintf("nsenter -t %d -a --wdns=/ --", n.init) }
+
 // Command is a command to run on the machine, as root from its console.
 func (n *Node) Command(ctx context.Context, args ...string) *exec.Cmd {
 	enter := []string{
