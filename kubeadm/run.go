@@ -116,6 +116,11 @@ func (r *Runner) do(ctx context.Context, command string, given *Secrets) (Result
 	case j == nil:
 	case j.Finished != nil:
 		return r.finished(j)
+	case j.Command != command && !j.Touched():
+		if err := r.drop(ctx, j); err != nil {
+			return Result{}, err
+		}
+		j = nil
 	case j.Command != command:
 		return Result{}, fmt.Errorf("havipctl %s was begun here at %s and is not finished: go on with it, or undo it by: havipctl reset", j.Command, j.Begun.Format(time.RFC3339))
 	}
@@ -137,6 +142,20 @@ func (r *Runner) do(ctx context.Context, command string, given *Secrets) (Result
 		return Result{}, err
 	}
 	return r.finish(p, j)
+}
+
+// drop forgets a run that came no further than claim and checks: it is in no other
+// command's way. Of two nodes that begin init at once the one that was refused
+// joins.
+func (r *Runner) drop(ctx context.Context, j *Journal) error {
+	asked, err := r.Claims.Ask(ctx)
+	if err == nil && asked.State == ClaimHeld && asked.Run == j.Run {
+		err = r.Claims.End(ctx, j.Run)
+	}
+	if err != nil {
+		return fmt.Errorf("give back what havipctl %s claimed: %w", j.Command, err)
+	}
+	return r.Store.Clear()
 }
 
 // finished answers on a node where all is done already.

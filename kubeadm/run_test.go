@@ -599,6 +599,37 @@ func TestJoin(t *testing.T) {
 	b.noSecrets(t, someSecrets)
 }
 
+// TestJoinAfterRefusedInit: an init that was refused, or stopped with no more than
+// its claim, does not keep the node from joining.
+func TestJoinAfterRefusedInit(t *testing.T) {
+	for name, spoil := range map[string]func(*bench) (mend func()){
+		"claim refused": func(b *bench) func() {
+			b.daemon.refuse = []Finding{{Subject: "VIP", What: "is answered", Blocks: true}}
+			return func() { b.daemon.refuse = nil }
+		},
+		"preflight failed": func(b *bench) func() {
+			b.set(t, "fail-preflight", "")
+			return func() { b.unset(t, "fail-preflight") }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, "")
+			mend := spoil(b)
+			if _, err := b.Init(t.Context(), nil); err == nil {
+				t.Fatal("no failure")
+			}
+			mend()
+			b.daemon.claim.State = ClaimHeld // as a killed run leaves it
+			if r, err := b.Join(t.Context(), &someSecrets); err != nil || !r.Changed {
+				t.Errorf("join: %+v, %v", r, err)
+			}
+			if held := b.daemon.claim; held.Run != "" && held.State != ClaimEnded {
+				t.Errorf("the claim is %+v, want it given back", held)
+			}
+		})
+	}
+}
+
 func TestToken(t *testing.T) {
 	b := newBench(t, "")
 	if _, err := b.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "this node is no master") {

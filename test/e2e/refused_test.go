@@ -67,7 +67,7 @@ func (s *scene) refuses(t *testing.T, n *lab.Node, why string) {
 	before := look()
 	out, errOut, code, err := n.Try(s.ctx, "havipctl", "init")
 	s.try(err)
-	if code != 1 || !strings.Contains(errOut, why) || !strings.Contains(errOut, "nothing was touched") {
+	if code != 1 || !strings.Contains(errOut, why) || !strings.Contains(errOut, "nothing was done") {
 		t.Errorf("init ended with exit status %d, want 1 and %q:\n%s%s", code, why, out, errOut)
 	}
 	if after := look(); after != before {
@@ -97,7 +97,7 @@ func (s *scene) twoAtOnce(nodes ...*lab.Node) {
 	for i, err := range failures {
 		s.Logf("%s: %v", nodes[i].Name, err)
 		switch {
-		case err != nil && !strings.Contains(err.Error(), "nothing was touched"):
+		case err != nil && !strings.Contains(err.Error(), "nothing was done"):
 			s.Errorf("init on %s: %v, want a refusal that touches nothing", nodes[i].Name, err)
 		case err == nil && first >= 0:
 			s.Fatalf("init went on on both %s and %s", nodes[first].Name, nodes[i].Name)
