@@ -51,8 +51,11 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// rows are what was measured.
-var rows []*Row
+// rows and facts are what was measured.
+var (
+	rows  []*Row
+	facts Facts
+)
 
 type figure = Figure
 
@@ -67,11 +70,12 @@ func finish() error {
 	if *report == "" || len(rows) == 0 {
 		return nil
 	}
+	facts.System, facts.Load = measure.System(), measure.Load()
 	f, err := os.Create(*report)
 	if err != nil {
 		return err
 	}
-	return errors.Join(WriteReport(f, filepath.Base(*binaries), measure.System(), rows), f.Close())
+	return errors.Join(WriteReport(f, filepath.Base(*binaries), facts, rows), f.Close())
 }
 
 func closeAll() {

@@ -181,6 +181,7 @@ func (s *scene) holder() *lab.Node {
 func (s *scene) judge() cluster.Judgement {
 	s.Helper()
 	j := s.Sampler.Judge(s.began, cluster.Now())
+	facts.Late = max(facts.Late, s.Sampler.Late(s.began, cluster.Now()))
 	if j.Double != 0 {
 		s.Errorf("two nodes had the virtual IP for %v: %v", j.Double, j.Doubles)
 	}

@@ -10,6 +10,10 @@
 // mounts nor cgroups are changed: the overlay is mounted where only the
 // container sees it, and the container has cgroups of its own.
 //
+// There are two levels: masters with stand-ins for Kubernetes (StandIn), which
+// boot in seconds, and machines with containerd, kubelet and kubeadm on which
+// real clusters are made (Kubernetes).
+//
 // A run that is killed takes its machines with it. What can stay behind, a
 // directory under /dev/shm and empty cgroups, the next Start removes.
 package lab
