@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -63,15 +64,40 @@ func (s *scene) moves(from *lab.Node, limit time.Duration) *lab.Node {
 	return s.Node(name)
 }
 
+// named adds to a case's name whether the node leads etcd: if it does, the API
+// waits for etcd's own election, wherever the virtual IP is.
+func (s *scene) named(name string, n *lab.Node) string {
+	s.Helper()
+	const pki = "/etc/kubernetes/pki/etcd/"
+	out := s.on(n, "etcdctl", "--endpoints=https://127.0.0.1:2379", "--cacert="+pki+"ca.crt",
+		"--cert="+pki+"healthcheck-client.crt", "--key="+pki+"healthcheck-client.key", "endpoint", "status", "-w", "json")
+	var all []struct {
+		Status struct {
+			Header struct {
+				Member uint64 `json:"member_id"`
+			}
+			Leader uint64
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &all); err != nil || len(all) != 1 {
+		s.Fatalf("read etcd's status: %v: %s", err, out)
+	}
+	if all[0].Status.Leader == all[0].Status.Header.Member {
+		return name + ", which leads etcd"
+	}
+	return name + ", which does not lead etcd"
+}
+
 // TestCrash: the holder's power is cut while clients use the API.
 func TestCrash(t *testing.T) {
 	play(t, func(s *scene) {
 		was := s.holder()
+		name := s.named("power cut of the holder", was)
 		c := s.clients(uniqueName("crash"))
 		s.begin()
 		s.try(was.PowerCut())
 		s.moves(was, takesOver)
-		s.back(c, "power cut of the holder")
+		s.back(c, name)
 		c.stop()
 		s.judge()
 		s.try(was.PowerOn(s.ctx))
@@ -84,6 +110,7 @@ func TestCrash(t *testing.T) {
 func TestReboot(t *testing.T) {
 	play(t, func(s *scene) {
 		was := s.holder()
+		name := s.named("`systemctl reboot` of the holder", was)
 		c := s.clients(uniqueName("reboot"))
 		s.begin()
 		s.on(was, "systemctl", "reboot")
@@ -94,7 +121,7 @@ func TestReboot(t *testing.T) {
 			s.Errorf("%s went off and does not want to reboot", was.Name)
 		}
 		s.try(was.PowerOn(s.ctx))
-		s.back(c, "`systemctl reboot` of the holder")
+		s.back(c, name)
 		c.stop()
 		s.calm()
 		if j := s.judge(); j.LongestNone > handsOver {

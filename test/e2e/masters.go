@@ -110,10 +110,10 @@ const configPath = "/etc/havip/havip.toml"
 // that look for what no network has.
 var ignored = []string{"NumCPU", "Mem", "SystemVerification", "FileExisting-crictl", "Hostname"}
 
-// settings are what these machines need of kubeadm: images from nowhere and no
-// addons.
+// settings are what these machines need of kubeadm: images from nowhere, no
+// addons, and from 1.35 on the leave to run with cgroups of version 1.
 func (m *Masters) settings() string {
-	return fmt.Sprintf("\n[kubeadm]\nversion = %q\nimage_repository = %q\nskip_phases = [\"addon\"]\nignore_preflight_errors = [\"%s\"]\n",
+	return fmt.Sprintf("\n[kubeadm]\nversion = %q\nimage_repository = %q\nskip_phases = [\"addon\"]\nallow_cgroup_v1 = true\nignore_preflight_errors = [\"%s\"]\n",
 		m.kubernetes.Version, lab.ImageRepository, strings.Join(ignored, `", "`))
 }
 

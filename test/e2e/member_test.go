@@ -13,6 +13,7 @@ import (
 func TestResetAndRejoin(t *testing.T) {
 	play(t, func(s *scene) {
 		was := s.holder()
+		name := s.named("`havipctl reset` of the holder", was)
 		c := s.clients(uniqueName("reset"))
 		s.begin()
 		reset, err := Havipctl(s.ctx, was, "", "reset", "--yes")
@@ -21,8 +22,9 @@ func TestResetAndRejoin(t *testing.T) {
 			s.Errorf("reset says %q and no change", reset.Message)
 		}
 		now := s.moves(was, takesOver)
-		s.back(c, "`havipctl reset` of the holder")
+		s.back(c, name)
 		s.try(s.api.Delete(s.ctx, "/api/v1/nodes/"+was.Name))
+		c.from = cluster.Now()
 		o, err := Havipctl(s.ctx, now, "", "token")
 		s.try(err)
 		s.try(s.Join(s.ctx, was, o.Join.Ticket))
