@@ -164,7 +164,7 @@ faults-short: root go tools build
 .PHONY: package-test
 package-test: root go tools packages-boot test-packages ## install, upgrade, reboot on masters that boot (sudo)
 	@echo "== masters that boot, and the packages on them, once each"
-	@$(WITH_GO) $(call counted,packages,-p 1 -timeout 30m ./test/lab ./test/packages)
+	@$(WITH_GO) $(call counted,packages,-count=1 -p 1 -timeout 30m ./test/lab ./test/packages)
 
 # The real kubeadm takes long to build, so it is not built here; that it was not
 # run is said.
