@@ -58,9 +58,18 @@ func (s *scene) boot(number int) {
 	s.Logf("%d machines with images after %v", number, cluster.Now()-start)
 }
 
-// machines boots some for this test alone.
+// machines boots some for this test alone. The shared cluster goes first: root
+// has 128 inotify instances (fs.inotify.max_user_instances), and a cluster takes
+// some 70 of them.
 func machines(t *testing.T, number int) *scene {
 	t.Helper()
+	if whole != nil {
+		m := whole
+		whole = nil
+		if err := discard(m); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s := onStage(t)
 	s.boot(number)
 	return s

@@ -130,7 +130,7 @@ func (n *Node) start() error {
 
 // spawn starts the container and waits for its first program.
 func (n *Node) spawn() error {
-	groups, unified, err := cgroupPaths(fmt.Sprintf("%s%d-%s", dirPrefix, os.Getpid(), n.Name))
+	groups, unified, err := cgroupPaths(filepath.Base(n.lab.dir) + "-" + n.Name)
 	if err != nil {
 		return err
 	}
