@@ -9,7 +9,13 @@ import (
 // TestCluster: package, configuration, init, and two joins, one after another.
 // From the claim on the virtual IP is on the first node all the time.
 func TestCluster(t *testing.T) {
-	s := clusterOfThree(t)
+	each(t, func(t *testing.T) {
+		discardWhole(t) // each is a new one; the last stays for other tests
+		testCluster(t, clusterOfThree(t))
+	})
+}
+
+func testCluster(t *testing.T, s *scene) {
 	if got, want := s.api.Server(), "https://"+cluster.VIP4.String()+":6443"; got != want {
 		t.Errorf("admin.conf has %s, want %s", got, want)
 	}

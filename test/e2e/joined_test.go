@@ -4,8 +4,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"havip/test/cluster"
+	"havip/test/lab"
 )
 
 // TestResetAndRejoin: the holder leaves the cluster in order, and joins again by a
@@ -37,8 +39,9 @@ func TestResetAndRejoin(t *testing.T) {
 	})
 }
 
-// TestWorker: a machine without havip joins by the line that token prints, and its
-// kubelet reaches the API server after a planned move.
+// TestWorker: a machine without havip joins by the line that token prints, and is
+// Ready all the time while the virtual IP moves by plan and by a crash: its kubelet
+// finds the way to the new holder before anybody misses it.
 func TestWorker(t *testing.T) {
 	s := clusterOfThree(t)
 	worker := s.Nodes[masters]
@@ -48,10 +51,32 @@ func TestWorker(t *testing.T) {
 	s.on(worker, "sh", "-c", strings.TrimPrefix(o.Join.Worker, "sudo ")+" --ignore-preflight-errors="+strings.Join(ignored, ","))
 	s.try(cluster.Poll(s.ctx, settles, "a ready worker", func() bool {
 		_, others, err := s.api.ReadyNodes(s.ctx)
-		return err == nil && slices.Equal(others, []string{worker.Name})
+		return err == nil && slices.Contains(others, worker.Name)
 	}))
-	s.on(was, "havipctl", "handover")
+	s.renewsAfter("`havipctl handover`, seen by a worker", worker, func() { s.on(was, "havipctl", "handover") })
+	was = s.moves(was, takesOver)
+	s.renewsAfter("power cut of the holder, seen by a worker", worker, func() { s.try(was.PowerCut()) })
 	s.moves(was, takesOver)
-	s.renewed(masters + 1)
+	s.try(was.PowerOn(s.ctx))
+	s.calm()
 	s.judge()
+}
+
+// renewsAfter measures how long after the virtual IP was moved the worker's kubelet
+// renewed its lease; it does so every 10 s when all is well. It must not be NotReady
+// at any time.
+func (s *scene) renewsAfter(name string, worker *lab.Node, move func()) {
+	s.Helper()
+	since := time.Now()
+	move()
+	s.try(cluster.Poll(s.ctx, settles, "a renewed lease of "+worker.Name, func() bool {
+		if _, others, err := s.api.ReadyNodes(s.ctx); err == nil && !slices.Contains(others, worker.Name) {
+			s.Fatalf("%s is not Ready %v after the virtual IP was moved", worker.Name, time.Since(since))
+		}
+		at, err := s.api.Renewed(s.ctx)
+		return err == nil && at[worker.Name].After(since)
+	}))
+	took := time.Since(since)
+	s.Logf("%s: its lease was renewed after %v", name, took)
+	note(name, figure{"first renewed lease", took})
 }

@@ -12,7 +12,10 @@ import (
 // TestPlain is what a cluster takes without havip, with a virtual IP that stays
 // where it was put by hand: the measure for what havipctl adds.
 func TestPlain(t *testing.T) {
-	s := machines(t, masters)
+	each(t, func(t *testing.T) { testPlain(t, machines(t, masters)) })
+}
+
+func testPlain(t *testing.T, s *scene) {
 	n1 := s.Nodes[0]
 	start := cluster.Now()
 	s.try(n1.AddVIP(cluster.VIP4))

@@ -58,31 +58,43 @@ func (s *scene) boot(number int) {
 	s.Logf("%d machines with images after %v", number, cluster.Now()-start)
 }
 
+func discardWhole(t *testing.T) {
+	t.Helper()
+	if whole == nil {
+		return
+	}
+	m := whole
+	whole = nil
+	if err := discard(m); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // machines boots some for this test alone. The shared cluster goes first: root
 // has 128 inotify instances (fs.inotify.max_user_instances), and a cluster takes
 // some 70 of them.
 func machines(t *testing.T, number int) *scene {
 	t.Helper()
-	if whole != nil {
-		m := whole
-		whole = nil
-		if err := discard(m); err != nil {
-			t.Fatal(err)
-		}
-	}
+	discardWhole(t)
 	s := onStage(t)
 	s.boot(number)
 	return s
 }
 
-// play plays a case on the shared cluster as often as -repeat says.
-func play(t *testing.T, body func(*scene)) {
+// each does the same as often as -repeat says.
+func each(t *testing.T, do func(t *testing.T)) {
 	t.Helper()
 	for i := range *repeat {
-		if !t.Run(fmt.Sprint(i+1), func(t *testing.T) { body(clusterOfThree(t)) }) {
+		if !t.Run(fmt.Sprint(i+1), do) {
 			break
 		}
 	}
+}
+
+// play plays a case on the shared cluster as often as -repeat says.
+func play(t *testing.T, body func(*scene)) {
+	t.Helper()
+	each(t, func(t *testing.T) { body(clusterOfThree(t)) })
 }
 
 func (s *scene) try(err error) {

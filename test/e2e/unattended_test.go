@@ -11,14 +11,17 @@ import (
 )
 
 const (
-	secretPath = "/etc/havip/secret"
-	unattended = "\n[unattended]\ninit_node = \"n1\"\nsecret_file = \"" + secretPath + "\"\n"
+	secretPath        = "/etc/havip/secret"
+	unattendedSection = "\n[unattended]\ninit_node = \"n1\"\nsecret_file = \"" + secretPath + "\"\n"
 )
 
 // TestUnattended: three machines with package, configuration and the same secret
 // become a cluster when the unit is enabled; nobody types anything on any of them.
 func TestUnattended(t *testing.T) {
-	s := machines(t, masters)
+	each(t, func(t *testing.T) { machines(t, masters).unattended() })
+}
+
+func (s *scene) unattended() {
 	s.enableEverywhere()
 	took := s.becomesCluster()
 	note("an unattended cluster, all three started at once", figure{"ready", took})
@@ -56,7 +59,7 @@ func TestUnattendedPowerCut(t *testing.T) {
 func (s *scene) enableEverywhere() {
 	s.Helper()
 	s.try(Each(s.Nodes, func(n *lab.Node) error {
-		if err := s.InstallOnly(s.ctx, n, unattended); err != nil {
+		if err := s.InstallOnly(s.ctx, n, unattendedSection); err != nil {
 			return err
 		}
 		return n.WriteFile(secretPath, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n", 0o600)
