@@ -89,13 +89,13 @@ func closeAll() {
 	clear(open.labs)
 }
 
-// fresh boots machines without havip.
+// fresh makes machines, and does not let an interrupt come between.
 func fresh(ctx context.Context, machines int) (*Masters, error) {
+	open.Lock()
+	defer open.Unlock()
 	m, err := New(ctx, Setup{Binaries: *binaries, Package: *deb, Machines: machines})
 	if err == nil {
-		open.Lock()
 		open.labs[m] = true
-		open.Unlock()
 	}
 	return m, err
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -32,7 +31,8 @@ type Setup struct {
 // packages is where a machine has the deb.
 const packages = "/lab/packages"
 
-// New boots machines that have everything but havip. Close must follow.
+// New makes machines that have everything but havip; they are off. Close must
+// follow.
 func New(ctx context.Context, s Setup) (*Masters, error) {
 	k, err := lab.NewKubernetes(ctx, s.Binaries)
 	if err != nil {
@@ -52,14 +52,11 @@ func New(ctx context.Context, s Setup) (*Masters, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Masters{Lab: l, kubernetes: k}
-	if err := m.boot(ctx); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return m, nil
+	return &Masters{Lab: l, kubernetes: k}, nil
 }
 
-func (m *Masters) boot(ctx context.Context) error {
+// Boot boots them, and gives their container runtimes the images.
+func (m *Masters) Boot(ctx context.Context) error {
 	if err := m.PowerOn(ctx, m.Nodes...); err != nil {
 		return err
 	}

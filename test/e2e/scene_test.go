@@ -48,13 +48,14 @@ func onStage(t *testing.T) *scene {
 	return s
 }
 
-// boot boots machines for this test.
-func (s *scene) boot(number int) {
+// machines boots some for this test.
+func (s *scene) machines(number int) {
 	s.Helper()
 	start := cluster.Now()
 	m, err := fresh(s.ctx, number)
 	s.try(err)
 	s.Masters = m
+	s.try(m.Boot(s.ctx))
 	s.Logf("%d machines with images after %v", number, cluster.Now()-start)
 }
 
@@ -77,7 +78,7 @@ func machines(t *testing.T, number int) *scene {
 	t.Helper()
 	discardWhole(t)
 	s := onStage(t)
-	s.boot(number)
+	s.machines(number)
 	return s
 }
 

@@ -43,6 +43,9 @@ func stay(ctx context.Context, s e2e.Setup, bare bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
+	if err := m.Boot(ctx); err != nil {
+		return err
+	}
 	fmt.Println("installing havip on them")
 	if err := e2e.Each(m.Nodes, func(n *lab.Node) error { return m.Install(ctx, n, "") }); err != nil {
 		return err
