@@ -59,9 +59,9 @@ func (s *scene) killedInEachStep(n *lab.Node, command, ticket string) {
 	s.Logf("%s: killed in %d of %d steps, done after %v", command, cut, len(plan), cluster.Now()-start)
 }
 
-// TestRebootInInit: the first master goes down in the middle of init, once in
+// TestInitRebooted: the first master goes down in the middle of init, once in
 // order and once by a power cut, before and after the election has the virtual IP.
-func TestRebootInInit(t *testing.T) {
+func TestInitRebooted(t *testing.T) {
 	s := machines(t, masters)
 	s.install("")
 	n1 := s.Nodes[0]
