@@ -237,6 +237,7 @@ func (s *scene) tell() {
 		for _, look := range []string{
 			"journalctl --no-pager --output=short-precise --lines=40 --unit=havipd.service --unit=havip-kubeadm.service",
 			"journalctl --no-pager --output=short-precise --lines=15 --unit=kubelet.service --unit=containerd.service",
+			"systemctl --no-pager list-jobs", "journalctl --no-pager --output=short-precise --lines=30 _PID=1",
 			"havipctl status", "ip -brief address", "ctr -n k8s.io containers ls | head -20",
 			"cat /var/lib/havip/kubeadm/journal.json", "tail -n 8 /var/lib/havip/kubeadm/logs/*",
 		} {
