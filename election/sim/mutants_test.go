@@ -67,6 +67,8 @@ var mutants = []mutant{
 	}, ""},
 	{"an absent record is free now", []edit{
 		{"candidate.go", "return m.cfg.Timing.Takeover, true", "return 0, false"},
+		// The look at the wire would see most of what the wait is for.
+		{"candidate.go", "m.seen.raw == \"\" && !m.claimed() && !m.nobodyAnswers()", "false && !m.nobodyAnswers()"},
 	}, ""},
 	{"adoption gives a new right without a transaction", []edit{
 		{"saved.go", "m.term = &term{right: s.Right, limit: s.Limit,", "m.term = &term{confirmed: true, right: m.now.Boot + m.cfg.Timing.Hold, limit: m.now.Boot + m.cfg.Timing.Takeover,"},
@@ -88,7 +90,7 @@ var mutants = []mutant{
 	{"a write is sent while a set call is pending", []edit{
 		{"term.go", "return m.addr.op != opSet && m.addr.state != unsure", "return true"},
 		{"term.go", "if m.addr.state == absent || m.addr.until+KernelLateness+killLateness <= limit {", "if m.addr.state == absent || m.addr.op == opSet || m.addr.until+KernelLateness+killLateness <= limit {"},
-	}, ""},
+	}, "times are changed"},
 	{"the kernel's lifetime is not shortened before the record's", []edit{
 		{"term.go", "if m.addr.state == absent || m.addr.until+KernelLateness+killLateness <= limit {", "if true {"},
 	}, ""},

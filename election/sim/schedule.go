@@ -40,6 +40,7 @@ var kinds = []struct {
 	{"a cluster is made without trouble", 2, runClaimKept},
 	{"init on a member", 2, runInitOnMember},
 	{"cannot set", 3, runCannotSet},
+	{"times are changed", 3, runRetimed},
 	{"given up", 2, runGivenUp},
 }
 
@@ -371,6 +372,24 @@ func runRestart(w *World) {
 	w.keeps(8*sec, "a restart of its daemon")
 }
 
+// runRetimed changes a holder's times again and again and takes it away at any
+// moment: what is on the link by then was chosen under the times of before.
+func runRetimed(w *World) {
+	w.settled = true
+	h := w.awaitHolder(12 * sec)
+	if h == nil {
+		return
+	}
+	w.settled = false
+	for range 4 + w.rng.IntN(8) {
+		w.after(w.between(0, 6*sec), func() { w.retime(h) })
+	}
+	ends := []func(*node){w.freeze, w.crashProcess, w.losePower, w.cutNode}
+	w.after(w.between(0, 7*sec), func() { ends[w.rng.IntN(len(ends))](h) })
+	w.run(w.now + 15*sec)
+	w.recover()
+}
+
 // A request that reaches etcd twice is refused the second time, by its own value.
 func runTwice(w *World) {
 	w.settled = true
@@ -402,10 +421,12 @@ func runCannotSet(w *World) {
 // says nothing of who serves now. Being waited out by everybody, it does no harm
 // even if etcd was away for less than a takeover.
 func runGivenUp(w *World) {
+	w.settled = true
 	h := w.awaitHolder(12 * sec)
 	if h == nil {
 		return
 	}
+	w.settled = false
 	w.fault("%s is told to release", h.id)
 	h.step(election.Release{Token: 1})
 	w.run(w.now + w.between(sec, 2*sec))
