@@ -38,7 +38,27 @@ func Start(ctx context.Context, n *lab.Node, stdin string, args ...string) (*Run
 		_ = r.cmd.Wait() // how it ended is read from cmd.ProcessState
 		close(r.done)
 	}()
+	go r.keepAwake()
 	return r, nil
+}
+
+// awakeEvery is how often nsenter is woken up.
+const awakeEvery = 100 * time.Millisecond
+
+// keepAwake wakes nsenter up: it stops when its child does, and a machine that goes
+// down stops all that runs on it for a moment (systemd-shutdown). Asleep, nsenter
+// would keep the dead child, and with it the machine, for 90 s.
+func (r *Run) keepAwake() {
+	tick := time.NewTicker(awakeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.done:
+			return
+		case <-tick.C:
+			_ = r.cmd.Process.Signal(unix.SIGCONT) // it may just have ended
+		}
+	}
 }
 
 // Kill sends SIGKILL to havipctl alone: a kubeadm that it started runs on.
