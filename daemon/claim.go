@@ -219,11 +219,11 @@ func (f *faces) askClaim(ctx context.Context, box *mailbox, req status.ClaimRequ
 	if err != nil {
 		return status.Claim{}, err
 	}
-	switch {
-	case before.role == election.Holder:
+	if before.role == election.Holder {
 		return refused(now, "VIP", "the election gave this node the VIP already", "havipctl status"), nil
-	case before.record && now.Run == req.Run && now.Run != "":
-		// A run that goes on after its etcd has come up.
+	}
+	goesOn := now.Run == req.Run && now.Run != ""
+	if goesOn && before.record { // its etcd has come up since
 		if now, err := f.awaitElection(ctx, box); err != nil || now.State == status.ClaimHanded {
 			return now, err
 		}
@@ -232,6 +232,11 @@ func (f *faces) askClaim(ctx context.Context, box *mailbox, req status.ClaimRequ
 	after, err := f.standing(ctx, box)
 	if err != nil {
 		return status.Claim{}, err
+	}
+	if goesOn && after.record && !before.record { // or during the look: at boot it takes as long
+		if now, err := f.awaitElection(ctx, box); err != nil || now.State == status.ClaimHanded {
+			return now, err
+		}
 	}
 	facts.Record, facts.Aside = before.record || after.record, before.aside || after.aside
 	facts.Force = req.Force

@@ -329,3 +329,21 @@ func TestClaimOfARunWhoseEtcdIsUp(t *testing.T) {
 		}
 	})
 }
+
+// The same where etcd comes up while the daemon looks at the wire, as it does on a
+// node that was rebooted in the middle of init.
+func TestClaimOfARunWhoseEtcdComesUp(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b).start()
+		b.pass(time.Second)
+		n1.claim("r1")
+		n1.askClaim(http.MethodPost, status.PathClaimEnd, `{"run": "r1"}`)
+		mustMkdir(n1, n1.d.faces.etcdData)
+		time.AfterFunc(claimLookPause, n1.etcdComes)
+		c := n1.claim("r1")
+		b.pass(setTakes)
+		if c.State != status.ClaimHanded || !n1.kernel.has() {
+			t.Errorf("%+v, the address is there: %v", c, n1.kernel.has())
+		}
+	})
+}
