@@ -68,6 +68,9 @@ func (n *Node) HavipdStarts() int {
 // that is full and that nobody reads, as with a log service that hangs.
 func (n *Node) BlockStderr(on bool) { n.blocked = on }
 
+// havipdSlack is TimerSlackNSec of its unit.
+const havipdSlack = time.Millisecond
+
 func (n *Node) spawnHavipd() (*process, error) {
 	if err := writeFile(filepath.Join(n.dir, "havip.toml"), n.havipConfig(), 0o644); err != nil {
 		return nil, err
@@ -78,7 +81,7 @@ func (n *Node) spawnHavipd() (*process, error) {
 	}
 	defer stderr.Close()
 	return n.ns.spawn(program{
-		name: n.Name + "'s havipd", path: n.cluster.opts.Havipd, stderr: stderr,
+		name: n.Name + "'s havipd", path: n.cluster.opts.Havipd, stderr: stderr, slack: havipdSlack,
 		args: []string{
 			"--config", filepath.Join(n.dir, "havip.toml"),
 			"--run-dir", n.runDir(),

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -93,7 +94,11 @@ func (n *namespace) do(f func() error) error {
 
 // start starts the program inside the namespace. It dies with the namespace's
 // thread, so it outlives neither Close nor this process.
-func (n *namespace) start(cmd *exec.Cmd) error {
+func (n *namespace) start(cmd *exec.Cmd) error { return n.startSlack(cmd, 0) }
+
+// startSlack is start with a timer slack, which a program has from the thread
+// that starts it.
+func (n *namespace) startSlack(cmd *exec.Cmd, slack time.Duration) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
@@ -101,7 +106,12 @@ func (n *namespace) start(cmd *exec.Cmd) error {
 	// A group of its own: Ctrl-C at the terminal is for this process alone,
 	// which then ends the others in order.
 	cmd.SysProcAttr.Setpgid = true
-	return n.do(cmd.Start)
+	return n.do(func() error {
+		if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0); err != nil { // 0 is the one it had first
+			return fmt.Errorf("set timer slack: %w", err)
+		}
+		return cmd.Start()
+	})
 }
 
 // dial connects from inside the namespace. It uses a thread of its own, so

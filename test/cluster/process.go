@@ -18,7 +18,8 @@ type program struct {
 	env    []string // added to this process's own
 	stdin  *os.File
 	stdout *os.File
-	stderr *os.File // nil: /dev/null
+	stderr *os.File      // nil: /dev/null
+	slack  time.Duration // of its timers; 0: the kernel's own, 50 us
 }
 
 // process is one running program. Signals go to exactly this process.
@@ -42,7 +43,7 @@ func (n *namespace) spawn(p program) (*process, error) {
 	if p.stderr != nil {
 		cmd.Stderr = p.stderr
 	}
-	if err := n.start(cmd); err != nil {
+	if err := n.startSlack(cmd, p.slack); err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
 	proc := &process{name: p.name, cmd: cmd, started: Now(), done: make(chan struct{})}

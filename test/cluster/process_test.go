@@ -63,6 +63,30 @@ func TestSupervisorWithoutRestart(t *testing.T) {
 	}
 }
 
+// TestTimerSlack: the daemon gets the slack of its unit, what comes after it
+// the kernel's own again.
+func TestTimerSlack(t *testing.T) {
+	unit, err := os.ReadFile("../../packaging/systemd/havipd.service")
+	must(t, err)
+	if line := fmt.Sprintf("\nTimerSlackNSec=%v\n", havipdSlack); !strings.Contains(string(unit), line) {
+		t.Errorf("havipd.service does not say %q", line)
+	}
+	ns := emptyNamespace(t)
+	for _, want := range []time.Duration{havipdSlack, 0} {
+		p, err := ns.spawn(program{name: "sleeper", path: "/bin/sleep", args: []string{"600"}, slack: want})
+		must(t, err)
+		got, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", p.pid()))
+		must(t, err)
+		if want == 0 {
+			want = 50 * time.Microsecond
+		}
+		if strings.TrimSpace(string(got)) != fmt.Sprint(want.Nanoseconds()) {
+			t.Errorf("timer slack %s ns, want %v", got, want)
+		}
+		must(t, p.kill())
+	}
+}
+
 func TestProcessDiesWithItsNamespace(t *testing.T) {
 	ns := emptyNamespace(t)
 	p, err := sleeper(ns)()
