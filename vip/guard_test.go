@@ -18,7 +18,7 @@ import (
 
 // killSlack is how late the guard may kill: 1 to 3 ms were measured, the rest is
 // for a busy machine.
-const killSlack = time.Second
+const killSlack = 100 * time.Millisecond
 
 // guardTime is long enough for a child on a busy machine to come to its point.
 const guardTime = 400 * time.Millisecond
