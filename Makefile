@@ -55,9 +55,13 @@ KUBERNETES     ?= v1.34.4
 ETCD           ?= v3.6.5
 KUBE            = $(CACHE)/k8s/$(KUBERNETES)
 
+# What a cluster is upgraded to: the minor version after it.
+NEXT           ?= v1.35.4
+NEXT_ETCD      ?= v3.6.6
+
 # Where the end-to-end tests find the package, and what they are told.
 E2E  := $(BUILD)/e2e
-WITH  = -binaries $(KUBE) -package $(CURDIR)/$(E2E)
+WITH  = -binaries $(KUBE) -next $(CACHE)/k8s/$(NEXT) -package $(CURDIR)/$(E2E)
 
 ##@ Build
 
@@ -193,11 +197,11 @@ e2e-run:
 ##@ Long runs
 
 .PHONY: e2e
-e2e: root kubernetes packages-boot e2e-package ## every case on real clusters, KUBERNETES=v1.34.4; builds it (sudo)
+e2e: root kubernetes kubernetes-next packages-boot e2e-package ## every case on real clusters, KUBERNETES=v1.34.4; builds it (sudo)
 	@$(MAKE) e2e-run
 
 .PHONY: e2e-report
-e2e-report: root kubernetes packages-boot e2e-package ## every case on real clusters REPEAT=10 times; writes docs/clusters.md (sudo)
+e2e-report: root kubernetes kubernetes-next packages-boot e2e-package ## every case on real clusters REPEAT=10 times; writes docs/clusters.md (sudo)
 	@mkdir -p docs
 	@$(WITH_GO) go test -timeout 0 -v ./test/e2e $(WITH) -repeat $(REPEAT) -report $(CURDIR)/docs/clusters.md
 	@$(call give_back,docs)
@@ -242,9 +246,12 @@ help: ## this list
 go:
 	@test -n "$(GO)"
 
-.PHONY: kubernetes
+.PHONY: kubernetes kubernetes-next
 kubernetes: go
 	@$(WITH_GO) test/kubernetes.sh build $(KUBE) $(KUBERNETES) $(ETCD)
+
+kubernetes-next: go
+	@$(WITH_GO) test/kubernetes.sh build $(CACHE)/k8s/$(NEXT) $(NEXT) $(NEXT_ETCD)
 
 # Built anew each time, as for the packages' own tests.
 .PHONY: e2e-package

@@ -22,6 +22,7 @@ var (
 	repeat   = flag.Int("repeat", 1, "how often each case is played")
 	report   = flag.String("report", "", "file to write the measurements to, as markdown")
 	binaries = flag.String("binaries", filepath.Join(cluster.CacheDir(), "k8s", "v1.34.4"), "directory with Kubernetes, as test/kubernetes.sh makes it")
+	upgrade  = flag.String("next", filepath.Join(cluster.CacheDir(), "k8s", "v1.35.4"), "the same of the next minor version")
 	deb      = flag.String("package", "../../bin/test/e2e", "directory with the package")
 )
 
@@ -90,10 +91,11 @@ func closeAll() {
 }
 
 // fresh makes machines, and does not let an interrupt come between.
-func fresh(ctx context.Context, machines int) (*Masters, error) {
+func fresh(ctx context.Context, s Setup) (*Masters, error) {
 	open.Lock()
 	defer open.Unlock()
-	m, err := New(ctx, Setup{Binaries: *binaries, Package: *deb, Machines: machines})
+	s.Binaries, s.Package = *binaries, *deb
+	m, err := New(ctx, s)
 	if err == nil {
 		open.labs[m] = true
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"time"
@@ -19,17 +20,24 @@ import (
 type Masters struct {
 	*lab.Lab
 	kubernetes *lab.Kubernetes
+	next       *lab.Kubernetes // nil without one
 }
 
 // Setup says what machines to make.
 type Setup struct {
 	Binaries string // directory with Kubernetes, as test/kubernetes.sh makes it
+	Next     string // the same of the next minor version, to upgrade to; "" for none
 	Package  string // directory with havip's deb
 	Machines int    // 3 when 0
 }
 
-// packages is where a machine has the deb.
-const packages = "/lab/packages"
+// packages is where a machine has the deb, next where it has the next version of
+// Kubernetes.
+const (
+	packages   = "/lab/packages"
+	next       = "/lab/next"
+	nextImages = "/lab/next.tar"
+)
 
 // New makes machines that have everything but havip; they are off. Close must
 // follow.
@@ -48,11 +56,18 @@ func New(ctx context.Context, s Setup) (*Masters, error) {
 	opts := k.Options()
 	opts.Machines = s.Machines
 	opts.Binds[packages] = dir
-	l, err := lab.New(ctx, opts)
-	if err != nil {
+	m := &Masters{kubernetes: k}
+	if s.Next != "" {
+		if m.next, err = lab.NewKubernetes(ctx, s.Next); err != nil {
+			return nil, err
+		}
+		maps.Copy(opts.Binds, m.next.Binds(next))
+		opts.Binds[nextImages] = m.next.Images()
+	}
+	if m.Lab, err = lab.New(ctx, opts); err != nil {
 		return nil, err
 	}
-	return &Masters{Lab: l, kubernetes: k}, nil
+	return m, nil
 }
 
 // Boot boots them, and gives their container runtimes the images.

@@ -49,14 +49,14 @@ func onStage(t *testing.T) *scene {
 }
 
 // machines boots some for this test.
-func (s *scene) machines(number int) {
+func (s *scene) machines(setup Setup) {
 	s.Helper()
 	start := cluster.Now()
-	m, err := fresh(s.ctx, number)
+	m, err := fresh(s.ctx, setup)
 	s.try(err)
 	s.Masters = m
 	s.try(m.Boot(s.ctx))
-	s.Logf("%d machines with images after %v", number, cluster.Now()-start)
+	s.Logf("%d machines with images after %v", setup.Machines, cluster.Now()-start)
 }
 
 func discardWhole(t *testing.T) {
@@ -76,9 +76,14 @@ func discardWhole(t *testing.T) {
 // some 70 of them.
 func machines(t *testing.T, number int) *scene {
 	t.Helper()
+	return machinesWith(t, Setup{Machines: number})
+}
+
+func machinesWith(t *testing.T, setup Setup) *scene {
+	t.Helper()
 	discardWhole(t)
 	s := onStage(t)
-	s.machines(number)
+	s.machines(setup)
 	return s
 }
 

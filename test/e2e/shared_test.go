@@ -14,7 +14,7 @@ func clusterOfThree(t *testing.T) *scene {
 	t.Helper()
 	s := onStage(t)
 	if whole == nil {
-		s.machines(masters + 1)
+		s.machines(Setup{Machines: masters + 1})
 		s.install("")
 		s.makeCluster()
 		whole = s.Masters

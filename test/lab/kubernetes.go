@@ -81,22 +81,32 @@ func (k *Kubernetes) images(ctx context.Context) ([]containerImage, error) {
 
 // Options are what a lab of such machines needs.
 func (k *Kubernetes) Options() Options {
-	binds := map[string]string{archivePath: k.archive}
-	for _, name := range []string{"kubeadm", "kubelet", "kubectl", "etcdctl"} {
-		binds["/usr/bin/"+name] = filepath.Join(k.Dir, name)
-	}
+	binds := k.Binds("/usr/bin")
+	binds[archivePath] = k.archive
 	return Options{
 		Recipe: host, Binds: binds, HostsPods: true, Prepare: k.prepare,
 		Disks: []string{"/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd"},
 	}
 }
 
+// Binds brings the programs an operator installs into a directory of the machines.
+func (k *Kubernetes) Binds(dir string) map[string]string {
+	binds := map[string]string{}
+	for _, name := range []string{"kubeadm", "kubelet", "kubectl", "etcdctl"} {
+		binds[dir+"/"+name] = filepath.Join(k.Dir, name)
+	}
+	return binds
+}
+
+// Images is the archive with what the control plane of this version runs.
+func (k *Kubernetes) Images() string { return k.archive }
+
 // prepare writes what the packages of kubelet and kubeadm bring, and how an
 // operator sets up a container runtime.
 func (k *Kubernetes) prepare(n *Node) error {
 	files := map[string]string{
 		"/etc/systemd/system/kubelet.service":                   kubeletUnit,
-		"/etc/systemd/system/kubelet.service.d/10-kubeadm.conf": kubeletDropIn,
+		"/etc/systemd/system/kubelet.service.d/10-kubeadm.conf": KubeletDropIn,
 		"/etc/systemd/system/containerd.service.d/lab.conf":     "[Service]\n# There are no modules to load here.\nExecStartPre=\n",
 		"/etc/containerd/config.toml":                           fmt.Sprintf(containerdConfig, pauseImage),
 		"/etc/cni/net.d/10-lab.conflist":                        cniConfig,
@@ -117,6 +127,11 @@ const importTime = 3 * time.Minute
 
 // Import gives the node's container runtime the images of the control plane.
 func (k *Kubernetes) Import(ctx context.Context, n *Node) error {
+	return ImportImages(ctx, n, archivePath)
+}
+
+// ImportImages gives the node's container runtime the images of an archive on it.
+func ImportImages(ctx context.Context, n *Node, path string) error {
 	err := cluster.Poll(ctx, bootTime, "containerd on "+n.Name, func() bool {
 		_, err := n.Exec(ctx, "ctr", "version")
 		return err == nil
@@ -126,7 +141,7 @@ func (k *Kubernetes) Import(ctx context.Context, n *Node) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, importTime)
 	defer cancel()
-	_, err = n.Exec(ctx, "ctr", "-n", "k8s.io", "images", "import", archivePath)
+	_, err = n.Exec(ctx, "ctr", "-n", "k8s.io", "images", "import", path)
 	return err
 }
 
@@ -153,7 +168,7 @@ WantedBy=multi-user.target
 
 // The variables and files that kubeadm expects (its documentation, "The kubelet
 // drop-in file for systemd").
-const kubeletDropIn = `[Service]
+const KubeletDropIn = `[Service]
 Environment="KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf"
 Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml"
 EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
