@@ -48,11 +48,14 @@ func (m *Machine) mayCampaign() bool {
 
 // waitFor is how long the record in sight must not change before it may be
 // taken, and whether a fresh read must agree. It is the record's own takeover,
-// not this node's (rule 3). Only a record that was seen to become free, and one
-// that is this node's own, need no wait (rule 9).
+// not this node's (rule 3). Only a record that was seen to become free, one that
+// is this node's own (rule 9), and none in an etcd that this node has just founded
+// (rule 10) need no wait.
 func (m *Machine) waitFor() (wait time.Duration, proof bool) {
 	rec := m.seen.rec
 	switch {
+	case m.seen.raw == "" && m.claimed() && m.claim.founding:
+		return 0, false
 	case m.seen.raw == "":
 		return m.cfg.Timing.Takeover, true
 	case m.mine(rec):

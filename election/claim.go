@@ -93,6 +93,7 @@ func (m *Machine) commandClaim(e Claim) {
 	}
 	m.claim.until = m.now.Boot + e.For
 	m.claim.sure = max(m.claim.sure, e.Looked)
+	m.claim.founding = e.Founding
 	m.emit(Save{State: &SavedState{Schema: Schema, Node: m.cfg.Node, Claim: m.claim.until}})
 	if !renewed {
 		m.become(Claimant, e.Why)

@@ -94,6 +94,28 @@ func TestClaimIsHandedToTheElection(t *testing.T) {
 	}
 }
 
+// Nobody else has a part in the etcd that a claimant founds, so that an absent
+// record is nobody's right. After a claim by force it may be the other members'.
+func TestFounderDoesNotWait(t *testing.T) {
+	for name, tt := range map[string]struct {
+		founding bool
+		want     Role
+	}{
+		"founding": {true, Holder},
+		"by force": {false, Claimant},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := claiming(t)
+			d.send(Claim{Token: 2, For: 10 * sec, Founding: tt.founding})
+			d.send(Etcd{Local: true, Reason: "ready"})
+			d.run(500 * ms)
+			if d.m.role != tt.want {
+				t.Errorf("role %v, want %v", d.m.role, tt.want)
+			}
+		})
+	}
+}
+
 func TestClaimEnds(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ev   Event

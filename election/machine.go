@@ -90,6 +90,10 @@ type reading struct {
 type claim struct {
 	until Instant // 0: there is none
 	sure  Instant // until when the address is known to be on the link, or nobody's
+
+	// founding: the etcd that appears is this node's own beginning, and nobody else
+	// can have written into it ([ClaimFacts.Refusals]).
+	founding bool
 }
 
 // probing is the look at the wire before an absent record is taken.

@@ -166,11 +166,13 @@ type (
 	// Claim begins or renews a claim: this node serves alone, while there is no
 	// etcd yet, for as long as For from now. Whether it may begin is decided before
 	// ([ClaimFacts]), by a look at the wire that ended at Looked; 0 only renews.
+	// Founding says that it was decided without Force.
 	Claim struct {
-		Token  uint64
-		For    time.Duration
-		Looked Instant
-		Why    string // of a claim that begins
+		Token    uint64
+		For      time.Duration
+		Looked   Instant
+		Founding bool
+		Why      string // of a claim that begins
 	}
 	// Unclaim ends the claim.
 	Unclaim struct {

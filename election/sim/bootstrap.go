@@ -85,7 +85,7 @@ func (n *node) tryClaim(f *founding) {
 		}
 		f.begun = true
 		n.w.stats.Claims++
-		n.deliver(gen, election.Claim{Token: 20, For: claimFor, Looked: n.boot()})
+		n.deliver(gen, election.Claim{Token: 20, For: claimFor, Looked: n.boot(), Founding: true})
 	})
 }
 
@@ -104,7 +104,7 @@ func (w *World) found(f *founding) {
 			return
 		}
 		if f.n.alive && f.n.m.View().Role == election.Claimant {
-			f.n.step(election.Claim{Token: 21, For: claimFor})
+			f.n.step(election.Claim{Token: 21, For: claimFor, Founding: true})
 		}
 		w.after(10*sec, renew)
 	}
