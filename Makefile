@@ -61,7 +61,7 @@ NEXT_ETCD      ?= v3.6.6
 
 # Where the end-to-end tests find the package, and what they are told.
 E2E  := $(BUILD)/e2e
-WITH  = -binaries $(KUBE) -next $(CACHE)/k8s/$(NEXT) -package $(CURDIR)/$(E2E)
+WITH  = -binaries $(KUBE) -package $(CURDIR)/$(E2E)
 
 ##@ Build
 
@@ -192,7 +192,7 @@ e2e-short: root go
 .PHONY: e2e-run
 e2e-run:
 	@echo "== clusters on machines that boot, by the real kubeadm $(KUBERNETES)"
-	@$(WITH_GO) $(call counted,e2e,-timeout 90m ./test/e2e $(WITH) $(if $(CASES),-run '$(CASES)'))
+	@$(WITH_GO) $(call counted,e2e,-timeout 90m ./test/e2e $(WITH) -next $(CACHE)/k8s/$(NEXT) $(if $(CASES),-run '$(CASES)'))
 
 ##@ Long runs
 
@@ -203,7 +203,7 @@ e2e: root kubernetes kubernetes-next packages-boot e2e-package ## every case on 
 .PHONY: e2e-report
 e2e-report: root kubernetes kubernetes-next packages-boot e2e-package ## every case on real clusters REPEAT=10 times; writes docs/clusters.md (sudo)
 	@mkdir -p docs
-	@$(WITH_GO) go test -timeout 0 -v ./test/e2e $(WITH) -repeat $(REPEAT) -report $(CURDIR)/docs/clusters.md
+	@$(WITH_GO) go test -timeout 0 -v ./test/e2e $(WITH) -next $(CACHE)/k8s/$(NEXT) -repeat $(REPEAT) -report $(CURDIR)/docs/clusters.md
 	@$(call give_back,docs)
 
 .PHONY: kubeadm-test

@@ -31,14 +31,11 @@ func archive(ctx context.Context, dir string, images []containerImage) (string, 
 		return "", err
 	}
 	defer unlock()
+	if err := buildPause(ctx, dir); err != nil {
+		return "", err
+	}
 	if fresh(path, dir, images) {
 		return path, nil
-	}
-	pause := filepath.Join(dir, "pause")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", pause, "havip/test/lab/pause")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // there is no libc in an image
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build pause: %w\n%s", err, bytes.TrimSpace(out))
 	}
 	f, err := os.Create(path + ".new")
 	if err != nil {
@@ -48,6 +45,25 @@ func archive(ctx context.Context, dir string, images []containerImage) (string, 
 		return "", err
 	}
 	return path, os.Rename(path+".new", path)
+}
+
+// buildPause builds the lab's own program, and leaves one alone that is the same.
+func buildPause(ctx context.Context, dir string) error {
+	path := filepath.Join(dir, "pause")
+	made := path + ".new"
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", made, "havip/test/lab/pause")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // there is no libc in an image
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build pause: %w\n%s", err, bytes.TrimSpace(out))
+	}
+	is, err := os.ReadFile(made)
+	if err != nil {
+		return err
+	}
+	if was, err := os.ReadFile(path); err == nil && bytes.Equal(was, is) {
+		return os.Remove(made)
+	}
+	return os.Rename(made, path)
 }
 
 // fresh reports whether the archive is younger than what is in it.
