@@ -18,8 +18,9 @@
 //  4. A watch never reports that its connection died, so a quiet one is asked
 //     for a sign of life; without one it is lost, which is an event.
 //  5. Only the local member is used, except by calls that say so: they are for
-//     giving away. While the local member does not answer, the keys are followed
-//     through another one.
+//     giving away, and for a node that has no member yet ([Store.Roll],
+//     [Store.RemoveMember]). While the local member does not answer, the keys are
+//     followed through another one.
 //
 // The keys below Config.Prefix: "record" is the record, "call" a request to the
 // holder, "nodes/NAME" each candidate's presence. Presence and call hang on a

@@ -94,13 +94,7 @@ func (c *Cluster) Endpoints() []string {
 func (c *Cluster) AddLearner() *Member {
 	c.t.Helper()
 	m := c.add(len(c.Members))
-	m.initial, m.joining = c.initial(), true
-	// A cluster whose members have only just met refuses as unhealthy.
-	poll(c.t, startLimit, "add learner "+m.Name, func() error {
-		_, err := c.Members[0].TryCtl("member", "add", m.Name, "--learner", "--peer-urls="+m.PeerURL)
-		return err
-	})
-	m.Start()
+	m.Join()
 	return m
 }
 

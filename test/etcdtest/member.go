@@ -57,6 +57,31 @@ func (m *Member) Start() {
 	m.cmd, m.ended = cmd, ended
 }
 
+// Wipe removes the data of a member that does not run, as the loss of its disk
+// would.
+func (m *Member) Wipe() {
+	m.c.t.Helper()
+	if m.cmd != nil {
+		m.c.t.Fatalf("wipe %s: it runs", m.Name)
+	}
+	if err := os.RemoveAll(m.Dir); err != nil {
+		m.c.t.Fatalf("wipe %s: %v", m.Name, err)
+	}
+}
+
+// Join announces the member through the first one as a learner, and starts it.
+// Nothing waits for it. One that was removed may so come back.
+func (m *Member) Join() {
+	m.c.t.Helper()
+	m.initial, m.joining = m.c.initial(), true
+	// A cluster whose members have only just met refuses as unhealthy.
+	poll(m.c.t, startLimit, "add learner "+m.Name, func() error {
+		_, err := m.c.Members[0].TryCtl("member", "add", m.Name, "--learner", "--peer-urls="+m.PeerURL)
+		return err
+	})
+	m.Start()
+}
+
 func (m *Member) args() []string {
 	state := "new"
 	if m.joining {
