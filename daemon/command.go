@@ -50,12 +50,14 @@ type faces struct {
 	reading  chan struct{}                                                      // has a token while the kernel is asked for the addresses
 	draining sync.Mutex                                                         // file and machine hear of drains in the same order
 	claiming sync.Mutex                                                         // and of claims
+	removing sync.Mutex                                                         // of etcd's members: one look, one removal
 
 	mu      sync.Mutex
 	box     *mailbox        // nil: no loop
 	address Address         // beside box
 	cfg     *configs.Config // beside box
 	self    configs.Master  // beside box
+	cluster Cluster         // beside box
 	idle    status.Document // without a loop
 }
 
@@ -102,8 +104,10 @@ func (f *faces) handler() http.Handler {
 	mux.HandleFunc("GET "+status.PathClaim, f.claimState)
 	mux.HandleFunc("POST "+status.PathClaim, f.root(f.claim))
 	mux.HandleFunc("POST "+status.PathClaimEnd, f.root(f.claimEnd))
+	mux.HandleFunc("GET "+status.PathFormer, f.formerLook)
+	mux.HandleFunc("POST "+status.PathFormer, f.root(f.formerRemove))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		for _, p := range []string{status.PathStatus, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathShutdown, status.PathRelease, status.PathClaim, status.PathClaimEnd} {
+		for _, p := range []string{status.PathStatus, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathShutdown, status.PathRelease, status.PathClaim, status.PathClaimEnd, status.PathFormer} {
 			if r.URL.Path == p {
 				status.WriteFailure(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s", p, r.Method), "")
 				return

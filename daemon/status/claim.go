@@ -55,7 +55,8 @@ type Claim struct {
 	Findings []ClaimFinding `json:"findings"`          // what was seen: why not, or what is worth to know
 }
 
-// ClaimFinding is one thing that was seen before a claim.
+// ClaimFinding is one thing that was seen before a claim, or before a member of
+// etcd is removed.
 type ClaimFinding struct {
 	Subject string `json:"subject,omitempty"` // "VIP", "link", "n2"
 	What    string `json:"what"`              // "198.51.100.166 is answered by 02:00:5e:10:00:01"

@@ -42,13 +42,13 @@ func TestSocketDoc(t *testing.T) {
 	} else if diff := cmp.Diff(want, string(old)); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", socketDoc, diff)
 	}
-	for _, s := range []string{SocketPath, PathStatus, PathHandover, PathDrain, PathUndrain, PathRelease,
+	for _, s := range []string{SocketPath, PathStatus, PathHandover, PathDrain, PathUndrain, PathRelease, PathFormer,
 		QueryWait + "=" + WaitHeld, QueryTimeout + "=", fmt.Sprintf("schema number is %d", Schema)} {
 		if !bytes.Contains(before, []byte(s)) {
 			t.Errorf("%s does not speak of %s", socketDoc, s)
 		}
 	}
-	for _, v := range []any{HandoverRequest{}, ReleaseRequest{}, Change{}, Failure{}} {
+	for _, v := range []any{HandoverRequest{}, ReleaseRequest{}, Change{}, Failure{}, Former{}, FormerMember{}} {
 		for _, name := range jsonNames(reflect.TypeOf(v)) {
 			if !bytes.Contains(before, []byte("`"+name+"`")) {
 				t.Errorf("%s does not speak of the field %s of %T", socketDoc, name, v)
