@@ -16,6 +16,10 @@
 //     a record each would both have the VIP.
 //  4. The other phases.
 //
+// join has no claim. Once it has certificates, and before anything of this node is
+// in the cluster, it has the daemon look for the etcd member that this node had
+// before it was made anew (see [Members]).
+//
 // # How a phase is run
 //
 // Not by kubeadm init phase NAME but by kubeadm init with all other phases

@@ -13,6 +13,7 @@ const (
 	phaseUploadCerts = "upload-certs"
 	phaseToken       = "bootstrap-token"
 	phaseShow        = "show-join-command"
+	phasePrepare     = "control-plane-prepare"
 )
 
 // phaseSet is what is known of the phases of one kubeadm command.
@@ -47,8 +48,8 @@ var initPhases = phaseSet{
 
 var joinPhases = phaseSet{
 	command: "join",
-	known:   []string{phasePreflight, "control-plane-prepare", "check-etcd", "kubelet-start", "etcd-join", "kubelet-wait-bootstrap", "control-plane-join", phaseWait},
-	hidden:  []hiddenPhase{{"check-etcd", "control-plane-prepare"}, {"etcd-join", "kubelet-start"}, {"kubelet-wait-bootstrap", "etcd-join"}},
+	known:   []string{phasePreflight, phasePrepare, "check-etcd", "kubelet-start", "etcd-join", "kubelet-wait-bootstrap", "control-plane-join", phaseWait},
+	hidden:  []hiddenPhase{{"check-etcd", phasePrepare}, {"etcd-join", "kubelet-start"}, {"kubelet-wait-bootstrap", "etcd-join"}},
 	follow:  []string{phaseWait},
 }
 

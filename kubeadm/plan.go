@@ -16,6 +16,7 @@ const (
 	KindClaim  Kind = "claim"  // the daemon takes the VIP for this node alone
 	KindPhase  Kind = "phase"  // phases of kubeadm
 	KindHanded Kind = "handed" // the daemon's election has won its record
+	KindFormer Kind = "former" // no dead etcd member of this node's is in the way
 )
 
 // Step is one thing to do. Its name is unique within a plan.
@@ -37,6 +38,7 @@ type Plan struct {
 const (
 	stepClaim  = "claim"
 	stepHanded = "handed-to-election"
+	stepFormer = "former-member"
 )
 
 // PlanInit plans kubeadm init with the phases that this kubeadm lists. file is
@@ -73,8 +75,13 @@ func PlanJoin(c *configs.Config, listed []Phase, file string) (Plan, error) {
 		}
 	}
 	var steps []Step
-	for _, group := range joinPhases.groups(all, skips, "") {
+	for _, group := range joinPhases.groups(all, skips, phasePrepare) {
 		steps = append(steps, phaseStep(joinPhases, all, group, skips, file, nil))
+		if slices.Contains(group, phasePrepare) {
+			// From here on there are certificates to ask etcd with, and nothing of
+			// this node is in the cluster yet.
+			steps = append(steps, Step{Name: stepFormer, Kind: KindFormer, Text: "see that no dead etcd member of this node's is in the way"})
+		}
 	}
 	return Plan{Command: joinPhases.command, Steps: steps}, nil
 }
@@ -129,7 +136,7 @@ var phaseTexts = map[string]string{
 	phaseToken:               "make the token that lets nodes join",
 	"kubelet-finalize":       "let the kubelet renew its certificate",
 	"addon":                  "install CoreDNS and kube-proxy",
-	"control-plane-prepare":  "fetch certificates, write the control plane's manifests",
+	phasePrepare:             "fetch certificates, write the control plane's manifests",
 	"check-etcd":             "see that the cluster's etcd is healthy",
 	"etcd-join":              "add this node's etcd member",
 	"kubelet-wait-bootstrap": "wait for the kubelet's certificate",

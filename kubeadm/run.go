@@ -20,8 +20,10 @@ type Runner struct {
 	Self     configs.Master
 	System   System
 	Claims   Claims
+	Members  Members
 	Store    Store
 	Progress Progress
+	Replace  bool // join may have the dead etcd member of this node's removed
 
 	lock *os.File
 }
@@ -268,7 +270,7 @@ func (r *Runner) recorded(ctx context.Context, p *prepared, j *Journal, number i
 		err = saved
 	}
 	if err != nil {
-		return &StepError{Step: step, Log: record.Log, Tail: tail, Hints: hints(p.plan.Command, step), Err: err}
+		return &StepError{Step: step, Log: record.Log, Tail: tail, Hints: hintsFor(err, p.plan.Command, step), Err: err}
 	}
 	return nil
 }
@@ -292,6 +294,8 @@ func (r *Runner) step(ctx context.Context, p *prepared, s Step, log string, keep
 		return nil, keep.begin(ctx)
 	case KindHanded:
 		return nil, keep.handed(ctx)
+	case KindFormer:
+		return nil, r.former(ctx)
 	}
 	return r.kubeadm(ctx, p.facts.Kubeadm.Path, s.Args, log, p.input.Secrets)
 }

@@ -32,6 +32,9 @@ type daemon struct {
 	gone   error
 	never  bool // it never hands over
 
+	former  Former // the etcd member that this node had
+	changes bool   // it may not be removed any more, once that is tried
+
 	renewed chan struct{} // one for each renewal, if it is there
 }
 
@@ -92,6 +95,26 @@ func (d *daemon) LetGo(context.Context) error {
 	defer d.mu.Unlock()
 	d.log = append(d.log, fmt.Sprintf("let go before %d phases", len(d.ran())))
 	return nil
+}
+
+func (d *daemon) Former(context.Context) (Former, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.log = append(d.log, "former after "+d.ran()[len(d.ran())-1])
+	return d.former, d.gone
+}
+
+func (d *daemon) RemoveFormer(context.Context) (Former, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.log = append(d.log, "remove")
+	if d.changes {
+		d.former.Removable, d.former.Findings = false, []Finding{{Subject: "etcd", What: "another member is not well: n2", Fix: "mend it first", Blocks: true}}
+		return d.former, nil
+	}
+	was := d.former
+	was.Removed, d.former = was.Removable, Former{}
+	return was, d.gone
 }
 
 func (d *daemon) calls() []string {
@@ -179,7 +202,7 @@ func newBench(t *testing.T, more string) *bench {
 	c := config(t, more)
 	b := &bench{fake: fake, daemon: &daemon{fake: fake}, watch: &watcher{seen: make(chan struct{}, 100)}}
 	b.Runner = &Runner{
-		Config: c, Self: master(t, c, "n1"), Claims: b.daemon, Store: Store{filepath.Join(dir, "state")}, Progress: b.watch,
+		Config: c, Self: master(t, c, "n1"), Claims: b.daemon, Members: b.daemon, Store: Store{filepath.Join(dir, "state")}, Progress: b.watch,
 		System: System{
 			Root: fake.Root(), Addresses: func() ([]netip.Addr, error) { return []netip.Addr{addr("198.51.100.162")}, nil },
 			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -593,8 +616,8 @@ func TestJoin(t *testing.T) {
 	if diff := cmp.Diff(want, b.fake.Phases()); diff != "" {
 		t.Errorf("phases (-want +got):\n%s", diff)
 	}
-	if len(b.daemon.calls()) > 0 {
-		t.Errorf("join claims nothing, but: %v", b.daemon.calls())
+	if diff := cmp.Diff([]string{"former after control-plane-prepare"}, b.daemon.calls()); diff != "" {
+		t.Errorf("join claims nothing (-want +got):\n%s", diff)
 	}
 	b.noSecrets(t, someSecrets)
 }

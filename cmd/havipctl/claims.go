@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"havip/daemon/status"
@@ -43,6 +46,28 @@ func (c claims) LetGo(ctx context.Context) error {
 		_, err = c.client.Release(ctx, false)
 	}
 	return err
+}
+
+func (c claims) Former(ctx context.Context) (kubeadm.Former, error) {
+	return formerOf(c.client.Former(ctx))
+}
+
+func (c claims) RemoveFormer(ctx context.Context) (kubeadm.Former, error) {
+	return formerOf(c.client.RemoveFormer(ctx))
+}
+
+func formerOf(answer *status.Former, err error) (kubeadm.Former, error) {
+	if err != nil {
+		return kubeadm.Former{}, err
+	}
+	former := kubeadm.Former{Removable: answer.Removable, Removed: answer.Removed}
+	for _, m := range answer.Members {
+		former.Members = append(former.Members, fmt.Sprintf("%s (ID %s, %s)", cmp.Or(m.Name, "one that never started"), m.ID, strings.Join(m.PeerURLs, ", ")))
+	}
+	for _, f := range answer.Findings {
+		former.Findings = append(former.Findings, kubeadm.Finding(f))
+	}
+	return former, nil
 }
 
 func claimOf(answer *status.Claim, err error) (kubeadm.Claim, error) {

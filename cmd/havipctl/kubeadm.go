@@ -21,12 +21,13 @@ import (
 
 // clusterOptions are the flags of init, join, token and reset.
 type clusterOptions struct {
-	format *format
-	config string
-	dryRun bool
-	ticket string
-	yes    bool
-	wait   time.Duration
+	format  *format
+	config  string
+	dryRun  bool
+	ticket  string
+	replace bool
+	yes     bool
+	wait    time.Duration
 }
 
 // clusterCommand makes a command that drives kubeadm.
@@ -57,9 +58,17 @@ file; what lets a node in, the ticket that init and token print, is read from
 stdin or a file, since everybody can read a command line.
 
 After a crash, a reboot or a failed phase the same command goes on where it was,
-without a ticket if the last one is still good.`,
+without a ticket if the last one is still good.
+
+A master that lost its disk still stands on etcd's list of members, which lets
+nobody join while one on it is silent. join says which member that is. With
+--replace it has it removed, through the members of the other masters: only if it
+has this node's name or address, does not answer, has no data here, and all others
+are well and have their quorum without it. Otherwise it says what is against it,
+and nothing is removed.`,
 		func(ctx context.Context, o *clusterOptions) error { return c.cluster(ctx, o, "join") })
-	cmd.Example = "  echo TICKET | sudo havipctl join"
+	cmd.Example = "  echo TICKET | sudo havipctl join\n  echo TICKET | sudo havipctl join --replace"
+	cmd.Flags().BoolVar(&o.replace, "replace", false, "remove the dead etcd member that this node had before it was made anew")
 	cmd.Flags().StringVar(&o.ticket, "ticket", "-", "file with the ticket; - is stdin")
 	return cmd
 }
@@ -112,7 +121,7 @@ func (c *cli) runner(o *clusterOptions) (*kubeadm.Runner, error) {
 		return nil, err
 	}
 	show := &progress{out: c.err, live: c.errTerminal, width: c.width}
-	return &kubeadm.Runner{Config: cfg, Self: self, System: c.node, Claims: claims{c.client()}, Store: kubeadm.Store{Dir: c.state}, Progress: show}, nil
+	return &kubeadm.Runner{Config: cfg, Self: self, System: c.node, Claims: claims{c.client()}, Members: claims{c.client()}, Replace: o.replace, Store: kubeadm.Store{Dir: c.state}, Progress: show}, nil
 }
 
 func (c *cli) cluster(ctx context.Context, o *clusterOptions, command string) error {

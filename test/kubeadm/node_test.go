@@ -65,7 +65,7 @@ func newNode(t *testing.T, name string, claims kubeadm.Claims, proc bool) *nodeD
 	system := kubeadm.Node()
 	system.Root = root
 	n := &nodeDir{name: name, root: root, watch: &watcher{t: t}}
-	n.runner = &kubeadm.Runner{Config: c, Self: self, System: system, Claims: claims, Store: kubeadm.Store{Dir: state}, Progress: n.watch}
+	n.runner = &kubeadm.Runner{Config: c, Self: self, System: system, Claims: claims, Members: fresh{}, Store: kubeadm.Store{Dir: state}, Progress: n.watch}
 	return n
 }
 
@@ -288,3 +288,11 @@ func (c *claims) End(context.Context, string) error {
 	return errors.New("nothing should fail before the VIP is handed over")
 }
 func (c *claims) LetGo(context.Context) error { return nil }
+
+// fresh is a daemon whose node never had an etcd member.
+type fresh struct{}
+
+func (fresh) Former(context.Context) (kubeadm.Former, error) { return kubeadm.Former{}, nil }
+func (fresh) RemoveFormer(context.Context) (kubeadm.Former, error) {
+	return kubeadm.Former{}, errors.New("nobody should remove anything")
+}
