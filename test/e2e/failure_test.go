@@ -64,13 +64,15 @@ func (s *scene) moves(from *lab.Node, limit time.Duration) *lab.Node {
 	return s.Node(name)
 }
 
+// etcdPKI is where kubeadm keeps etcd's certificates.
+const etcdPKI = "/etc/kubernetes/pki/etcd/"
+
 // named adds to a case's name whether the node leads etcd: if it does, the API
 // waits for etcd's own election, wherever the virtual IP is.
 func (s *scene) named(name string, n *lab.Node) string {
 	s.Helper()
-	const pki = "/etc/kubernetes/pki/etcd/"
-	out := s.on(n, "etcdctl", "--endpoints=https://127.0.0.1:2379", "--cacert="+pki+"ca.crt",
-		"--cert="+pki+"healthcheck-client.crt", "--key="+pki+"healthcheck-client.key", "endpoint", "status", "-w", "json")
+	out := s.on(n, "etcdctl", "--endpoints=https://127.0.0.1:2379", "--cacert="+etcdPKI+"ca.crt",
+		"--cert="+etcdPKI+"healthcheck-client.crt", "--key="+etcdPKI+"healthcheck-client.key", "endpoint", "status", "-w", "json")
 	var all []struct {
 		Status struct {
 			Header struct {

@@ -285,3 +285,27 @@ func populated(group string) (found bool) {
 	})
 	return found
 }
+
+// TestReimage: what a machine wrote is gone from its disk and from those beside it,
+// and it boots as it did the first time.
+func TestReimage(t *testing.T) {
+	const disk = "/var/lib/thing"
+	l, err := New(t.Context(), Options{Machines: 1, Disks: []string{disk}, Prepare: func(n *Node) error { return n.WriteFile("/etc/first", "", 0o644) }})
+	must(t, err)
+	t.Cleanup(func() { must(t, l.Close()) })
+	n := l.Nodes[0]
+	must(t, l.PowerOn(t.Context(), n))
+	if err := n.Reimage(); err == nil {
+		t.Error("a machine that is on was made anew")
+	}
+	_, err = n.Exec(t.Context(), "touch", "/etc/later", disk+"/later")
+	must(t, err)
+	must(t, n.PowerCut())
+	must(t, n.Reimage())
+	must(t, l.PowerOn(t.Context(), n))
+	out, err := n.Exec(t.Context(), "sh", "-c", "cat /etc/hostname; ls -d /etc/first /etc/later "+disk+"/later 2>/dev/null || true")
+	must(t, err)
+	if diff := cmp.Diff("n1\n/etc/first\n", out); diff != "" {
+		t.Errorf("found (-want +got):\n%s", diff)
+	}
+}

@@ -71,6 +71,23 @@ func (n *Node) prepare() error {
 	return n.lab.opts.Prepare(n)
 }
 
+// Reimage gives a machine that is off a new disk, with what it had before it first
+// booted: its name, its address, and nothing of what was written since.
+func (n *Node) Reimage() error {
+	if n.Powered() {
+		return fmt.Errorf("reimage %s: it is on", n.Name)
+	}
+	for _, d := range []string{"upper", "work", "disks"} {
+		if err := os.RemoveAll(filepath.Join(n.dir, d)); err != nil {
+			return fmt.Errorf("reimage %s: %w", n.Name, err)
+		}
+	}
+	if err := n.prepare(); err != nil {
+		return fmt.Errorf("reimage %s: %w", n.Name, err)
+	}
+	return nil
+}
+
 // disks are the node's directories beside the overlay, path in the machine to
 // path here.
 func (n *Node) disks() map[string]string {
