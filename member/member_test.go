@@ -121,3 +121,26 @@ func TestNobody(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// TestWhoCounts: an alarm, or no leader, makes a member unwell; a learner has no
+// say, however it is.
+func TestWhoCounts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil func(*Facts)
+		want  []Refusal
+	}{
+		"all well":       {func(*Facts) {}, nil},
+		"an alarm":       {func(f *Facts) { f.Peers[1].Healthy = false }, []Refusal{RefusedUnhealthy, RefusedQuorum}},
+		"no leader seen": {func(f *Facts) { f.Peers[0].Leader, f.Peers[1].Leader = 0, 0 }, []Refusal{RefusedUnhealthy, RefusedQuorum}},
+		"a sick learner": {func(f *Facts) { f.Peers = append(f.Peers, Peer{ID: 5, Name: "n4", Learner: true}) }, nil},
+		"only learners":  {func(f *Facts) { f.Peers[0].Learner, f.Peers[1].Learner = true, true }, []Refusal{RefusedLast, RefusedQuorum}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := Facts{Name: "n3", Address: here, Others: there, Peers: append(rest(2, 3), Peer{ID: 3, Name: "n3", PeerURLs: at(here)})}
+			tt.spoil(&f)
+			if diff := cmp.Diff(tt.want, f.Decide().Against); diff != "" {
+				t.Errorf("against (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

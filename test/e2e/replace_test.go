@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"havip/daemon/status"
 	"havip/test/cluster"
 	"havip/test/lab"
 )
@@ -36,6 +37,9 @@ func TestReplace(t *testing.T) {
 		if len(before) != masters || before[lost.Name] == "" {
 			s.Fatalf("etcd lists %v, want %d with %s", before, masters, lost.Name)
 		}
+		for _, n := range []*lab.Node{holder, others[0]} {
+			s.keepsMember(n)
+		}
 		err = s.Join(s.ctx, lost, o.Join.Ticket)
 		if err == nil {
 			s.Fatalf("%s has joined beside its dead member", lost.Name)
@@ -65,6 +69,19 @@ func TestReplace(t *testing.T) {
 		c.stop()
 		s.stayed(holder)
 	})
+}
+
+// keepsMember asks the daemon of a master that is well to remove its own member,
+// which it has to refuse, whoever asks.
+func (s *scene) keepsMember(n *lab.Node) {
+	s.Helper()
+	c := status.NewClient(n.Path(status.SocketPath))
+	defer c.Close()
+	answer, err := c.RemoveFormer(s.ctx)
+	s.try(err)
+	if answer.Removable || answer.Removed || len(answer.Members) != 1 || answer.Members[0].Name != n.Name || len(answer.Findings) < 3 {
+		s.Errorf("%s, asked to remove its own member while another is dead: %+v", n.Name, answer)
+	}
 }
 
 // members are etcd's, name to ID.
