@@ -114,11 +114,30 @@ func TestOwnMemberIsNoFormer(t *testing.T) {
 	b.unset(t, "fail-etcd-join")
 	b.daemon.former = deadMember // what the failed phase may have added
 	b.again()
-	b.Config = config(t, "[kubeadm]\ncluster_name = \"other\"\n")
+	b.Config = config(t, "[kubeadm]\nkubelet_args = [\"v=2\"]\n")
 	if _, err := b.Join(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"former after control-plane-prepare"}, b.daemon.calls()); diff != "" {
+		t.Errorf("daemon (-want +got):\n%s", diff)
+	}
+}
+
+// TestFormerIsLookedForAgain: with another configuration, as long as no member was
+// added.
+func TestFormerIsLookedForAgain(t *testing.T) {
+	b := newBench(t, "")
+	b.set(t, "fail-kubelet-start", "")
+	if _, err := b.Join(t.Context(), &someSecrets); err == nil {
+		t.Fatal("no failure")
+	}
+	b.unset(t, "fail-kubelet-start")
+	b.again()
+	b.Config = config(t, "[kubeadm]\nkubelet_args = [\"v=2\"]\n")
+	if _, err := b.Join(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"former after control-plane-prepare", "former after control-plane-prepare"}, b.daemon.calls()); diff != "" {
 		t.Errorf("daemon (-want +got):\n%s", diff)
 	}
 }

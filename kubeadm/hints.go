@@ -30,7 +30,7 @@ func hints(command string, s Step) []string {
 		list = append(list, "see what keeps the election from it: havipctl status", "and the daemon's log: journalctl -u havipd -n 50")
 	case s.Name == phasePreflight:
 		list = append(list, "mend what kubeadm names above; what may stay so goes into ignore_preflight_errors under [kubeadm]")
-	case slices.Contains([]string{"kubelet-start", phaseWait, "kubelet-wait-bootstrap", "etcd-join"}, s.Name):
+	case slices.Contains([]string{"kubelet-start", phaseWait, "kubelet-wait-bootstrap", phaseEtcdJoin}, s.Name):
 		list = append(list, "see why the kubelet or a static pod does not run: journalctl -u kubelet -n 50, crictl ps -a")
 	case s.Name == phasePrepare:
 		list = append(list, "the token or the certificates may have expired: run havipctl token on a master, and join with the new ticket")

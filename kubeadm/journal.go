@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -92,13 +91,11 @@ func (j *Journal) put(r Record) {
 	j.Steps = append(j.Steps, r)
 }
 
-// repeat forgets that phases are done, except kubeadm's checks and the look for a
-// former member, which would stumble over what the phases have made. What was
-// handed over stays so.
+// repeat forgets that phases are done, except kubeadm's checks, which would
+// stumble over what the phases have made. What was handed over stays so.
 func (j *Journal) repeat() {
 	for i := range j.Steps {
-		stays := slices.Contains([]string{phasePreflight, stepHanded, stepFormer}, j.Steps[i].Name)
-		if !stays && j.Steps[i].State == StepDone {
+		if name := j.Steps[i].Name; name != phasePreflight && name != stepHanded && j.Steps[i].State == StepDone {
 			j.Steps[i].State = StepBegun
 		}
 	}

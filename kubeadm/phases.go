@@ -14,6 +14,8 @@ const (
 	phaseToken       = "bootstrap-token"
 	phaseShow        = "show-join-command"
 	phasePrepare     = "control-plane-prepare"
+	phaseEtcdJoin    = "etcd-join"          // adds the etcd member
+	phaseMasterJoin  = "control-plane-join" // does so without ControlPlaneKubeletLocalMode
 )
 
 // phaseSet is what is known of the phases of one kubeadm command.
@@ -48,8 +50,8 @@ var initPhases = phaseSet{
 
 var joinPhases = phaseSet{
 	command: "join",
-	known:   []string{phasePreflight, phasePrepare, "check-etcd", "kubelet-start", "etcd-join", "kubelet-wait-bootstrap", "control-plane-join", phaseWait},
-	hidden:  []hiddenPhase{{"check-etcd", phasePrepare}, {"etcd-join", "kubelet-start"}, {"kubelet-wait-bootstrap", "etcd-join"}},
+	known:   []string{phasePreflight, phasePrepare, "check-etcd", "kubelet-start", phaseEtcdJoin, "kubelet-wait-bootstrap", phaseMasterJoin, phaseWait},
+	hidden:  []hiddenPhase{{"check-etcd", phasePrepare}, {phaseEtcdJoin, "kubelet-start"}, {"kubelet-wait-bootstrap", phaseEtcdJoin}},
 	follow:  []string{phaseWait},
 }
 

@@ -86,6 +86,22 @@ func PlanJoin(c *configs.Config, listed []Phase, file string) (Plan, error) {
 	return Plan{Command: joinPhases.command, Steps: steps}, nil
 }
 
+// done reports whether a step needs no run any more. A claim is over when the
+// election has the VIP. Once this node's etcd member may have been added, it is no
+// former one that is on the list.
+func (p Plan) done(s Step, j *Journal) bool {
+	switch s.Kind {
+	case KindClaim:
+		return j.Done(stepHanded)
+	case KindFormer:
+		return j.Done(s.Name) || slices.ContainsFunc(p.Steps, func(s Step) bool {
+			_, begun := j.Step(s.Name)
+			return begun && (slices.Contains(s.Phases, phaseEtcdJoin) || slices.Contains(s.Phases, phaseMasterJoin))
+		})
+	}
+	return j.Done(s.Name)
+}
+
 // safeOrder sees that no other node can join before the election has its record:
 // the two phases that let them in must come after the control plane runs.
 func safeOrder(all []Phase) error {
@@ -138,9 +154,9 @@ var phaseTexts = map[string]string{
 	"addon":                  "install CoreDNS and kube-proxy",
 	phasePrepare:             "fetch certificates, write the control plane's manifests",
 	"check-etcd":             "see that the cluster's etcd is healthy",
-	"etcd-join":              "add this node's etcd member",
+	phaseEtcdJoin:            "add this node's etcd member",
 	"kubelet-wait-bootstrap": "wait for the kubelet's certificate",
-	"control-plane-join":     "label and taint this node",
+	phaseMasterJoin:          "label and taint this node",
 }
 
 func phaseText(run []string) string {

@@ -227,7 +227,7 @@ func (r *Runner) steps(ctx context.Context, p *prepared, j *Journal) error {
 	keep := &keeper{claims: r.Claims, run: j.Run}
 	defer keep.stop()
 	for i, step := range p.plan.Steps {
-		if step.Kind == KindClaim && j.Done(stepHanded) || step.Kind != KindClaim && j.Done(step.Name) {
+		if p.plan.done(step, j) {
 			r.Progress.Skip(step)
 			continue
 		}
