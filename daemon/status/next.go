@@ -156,7 +156,7 @@ func goneSteps(m *Master) []Step {
 	}
 	return []Step{
 		{Text: m.Name + " answers neither havip nor etcd: check its power and cable"},
-		{Text: "if it will not return: remove its etcd member, then join a new master"},
+		{Text: "if its disk is lost: install it anew under its name, and join it again", On: m.Name, Command: "havipctl join --replace"},
 	}
 }
 
