@@ -10,7 +10,7 @@ import (
 
 // quick are steps that may be over before a kill comes; the kill then falls
 // between two steps, which must be as good.
-var quick = []string{"etcd", "control-plane", "mark-control-plane", "control-plane-prepare", "former-member"}
+var quick = []string{"etcd", "control-plane", "mark-control-plane", "control-plane-prepare", "former-member", "handed-to-election"}
 
 // TestKilled: havipctl is killed in each step, and the same command goes on, until
 // nothing is left to do; then the same with join. The virtual IP is on the first

@@ -63,14 +63,20 @@ func (r *Run) keepAwake() {
 
 // Kill sends SIGKILL to havipctl alone: a kubeadm that it started runs on.
 func (r *Run) Kill() error {
-	pid := r.cmd.Process.Pid // nsenter, whose child it is
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	pid := r.cmd.Process.Pid // nsenter, whose child it soon is
+	child := 0
+	err := cluster.Poll(context.Background(), startTime, "havipctl to start", func() bool {
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+		if err == nil {
+			_, err = fmt.Sscan(string(children), &child)
+		}
+		return err == nil || !r.running()
+	})
 	if err != nil {
-		return fmt.Errorf("find havipctl: %w", err)
+		return err
 	}
-	var child int
-	if _, err := fmt.Sscan(string(children), &child); err != nil {
-		return fmt.Errorf("find havipctl: %q: %w", children, err)
+	if child == 0 {
+		return errors.New("find havipctl: it has ended")
 	}
 	if err := unix.Kill(child, unix.SIGKILL); err != nil {
 		return fmt.Errorf("kill havipctl: %w", err)
@@ -112,6 +118,9 @@ func Steps(n *lab.Node) ([]Step, error) {
 	var j struct{ Steps []Step }
 	return j.Steps, json.Unmarshal(data, &j)
 }
+
+// startTime is for nsenter to start havipctl.
+const startTime = 10 * time.Second
 
 // stepTime bounds one step.
 const stepTime = 4 * time.Minute
