@@ -11,9 +11,9 @@ import (
 	"sync"
 
 	"havip/configs"
+	"havip/daemon/member"
 	"havip/daemon/status"
 	"havip/election/etcd"
-	"havip/member"
 )
 
 // Cluster is etcd's list of members, through those of other nodes.

@@ -80,7 +80,9 @@ func (s *scene) upgraded() {
 	var list struct {
 		Items []struct {
 			Metadata struct{ Name string }
-			Status   struct{ NodeInfo struct{ KubeletVersion string } }
+			Status   struct {
+				NodeInfo struct{ KubeletVersion string }
+			}
 		}
 	}
 	s.try(s.api.Get(s.ctx, "/api/v1/nodes", &list))

@@ -44,7 +44,7 @@ var confined = []struct {
 	{module + "/daemon/status", []string{"daemon", "cmd/…", "test/…"}, true, "the document is for those who serve and show it"},
 	{module + "/vip", []string{"daemon"}, true, "who else may set an address?"},
 	{module + "/election/etcd", []string{"daemon"}, true, "who else may write the record?"},
-	{module + "/member", []string{"daemon"}, true, "who else may remove a member of etcd?"},
+	{module + "/daemon/member", []string{"daemon"}, true, "who else may remove a member of etcd?"},
 }
 
 // bounded are packages that may import the standard library and nothing but
@@ -61,11 +61,11 @@ var bounded = []struct {
 		[]string{"os", "net", "syscall", "context", "sync", "sync/atomic", "math/rand", "crypto/rand", "runtime"}},
 	{"election/etcd", []string{"go.etcd.io/…", "google.golang.org/grpc/…", "go.uber.org/zap/…", "golang.org/x/sync/errgroup"},
 		"values are opaque strings to it: it decides nothing, so it needs nothing of the election", []string{"net/http"}},
-	{"member", nil, "a pure decision over facts that others gather", []string{"os", "io", "io/fs", "net", "net/http", "syscall", "context", "time"}},
+	{"daemon/member", nil, "a pure decision over facts that others gather", []string{"os", "io", "io/fs", "net", "net/http", "syscall", "context", "time"}},
 	{"vip", []string{"github.com/vishvananda/…", "github.com/mdlayher/…", "golang.org/x/…"}, "it does what it is told and knows nothing of elections", []string{"net/http"}},
 	{"configs", []string{module + "/election", "github.com/BurntSushi/toml", "go.yaml.in/yaml/v3"}, "a file can be checked where nothing runs; it asks the election which times are safe", []string{"net/http"}},
 	{"daemon/status", nil, "havipctl and whatever else reads the socket must not drag the daemon in", []string{"os"}},
-	{"daemon", []string{module + "/configs", module + "/daemon/status", module + "/election", module + "/election/etcd", module + "/member", module + "/vip",
+	{"daemon", []string{module + "/configs", module + "/daemon/status", module + "/election", module + "/election/etcd", module + "/daemon/member", module + "/vip",
 		"golang.org/x/…", "github.com/coreos/go-systemd/v22/…", "github.com/godbus/dbus/v5"}, "it joins the parts and adds none", nil},
 	{"cmd/havipd", []string{module + "/daemon", module + "/daemon/status"}, "main only builds", nil},
 	{"kubeadm", []string{module + "/configs", "go.yaml.in/yaml/v3", "golang.org/x/sys/unix"}, "it asks the daemon through an interface of its own, and the address and etcd are not its business", []string{"net/http"}},
@@ -157,7 +157,7 @@ func TestRulesBite(t *testing.T) {
 	for _, c := range []struct{ dir, imports string }{
 		{"election", "os"}, {"election", "github.com/google/go-cmp/cmp"}, {"daemon", "go.etcd.io/etcd/client/v3"},
 		{"cmd/havipctl", module + "/vip"}, {"configs", module + "/vip"}, {"daemon/status", module + "/election"},
-		{"vip", module + "/test/cluster"}, {"daemon", "os/exec"}, {"cmd/havipctl", "os/exec"}, {"daemon", module + "/kubeadm"}, {"kubeadm", module + "/member"}, {"kubeadm", module + "/daemon/status"}, {"test/faults", module + "/daemon"},
+		{"vip", module + "/test/cluster"}, {"daemon", "os/exec"}, {"cmd/havipctl", "os/exec"}, {"daemon", module + "/kubeadm"}, {"kubeadm", module + "/daemon/member"}, {"kubeadm", module + "/daemon/status"}, {"test/faults", module + "/daemon"},
 	} {
 		if broken(file{dir: c.dir}, c.imports) == nil {
 			t.Errorf("%s may import %s", c.dir, c.imports)
