@@ -112,6 +112,10 @@ packaging-tools: go
 		rm -f $(TOOLS)/.packaging-*; touch $(PSTAMP); \
 	fi
 
+.PHONY: promtool
+promtool: # to check what is shipped for Prometheus; its package would start a server
+	@test/prepare.sh program promtool:prometheus $(TOOLS)
+
 .PHONY: clean
 clean: ## remove what was built here (not the tools in ~/.cache)
 	@rm -rf bin dist
@@ -150,7 +154,7 @@ check: go tools ## gofmt, go vet, staticcheck
 # Everything is compiled first with all processors, then the packages are
 # tested one after the other: many have real clocks, sockets and etcd members.
 .PHONY: unit
-unit: go tools build packages-test ## unit tests with the race detector (some need root)
+unit: go tools promtool build packages-test ## unit tests with the race detector (some need root)
 	@echo "== unit tests, with the race detector"
 	@$(WITH_GO) go build -race ./...
 	@$(WITH_GO) $(call counted,unit,-race -p 1 -timeout 20m $$(go list ./... | grep -vE '$(APART)'))

@@ -31,6 +31,7 @@ type Config struct {
 	Etcd       Etcd
 	Election   Election
 	Health     Health
+	Metrics    Metrics
 	Kubeadm    Kubeadm
 	Unattended Unattended
 

@@ -162,7 +162,7 @@ func (d *decoder) refuseUnknown(section string, inside map[string]toml.Primitive
 			continue
 		}
 		n := d.add(path, inside[name])
-		d.report(path, unknownWhat(path, n.value), unknownFix(section, name))
+		d.report(path, unknownWhat(n.value), unknownFix(section, name))
 	}
 }
 

@@ -101,7 +101,6 @@ The file is ` + "`%s`" + `, TOML, and the same on every master. This is a whole 
 - A file without ` + "`vip.address`" + ` is valid and holds nothing: the daemon runs and says so. Only if ` + "`[masters]` or `vip.interface`" + ` is there is the missing address a problem.
 - The VIP is no master's address, and one that other machines can reach: not loopback, link-local, multicast or unspecified.
 - ` + "`etcd.endpoint` and `health.apiserver`" + ` must not lead to the VIP: whoever holds it would answer.
-- ` + "`[metrics]` and `health.gateway`" + ` are not in this version; they are refused, and the message says so.
 `
 
 const manualTimes = `

@@ -9,7 +9,7 @@ import (
 
 // Each case is a file and what it is told, one problem a line.
 func TestProblems(t *testing.T) {
-	for _, group := range [][]problemCase{syntaxCases, unknownCases, vipCases, masterCases, etcdCases, electionCases, healthCases, kubeadmCases, unattendedCases} {
+	for _, group := range [][]problemCase{syntaxCases, unknownCases, vipCases, masterCases, etcdCases, electionCases, healthCases, metricsCases, kubeadmCases, unattendedCases} {
 		for _, tt := range group {
 			t.Run(tt.name, func(t *testing.T) {
 				_, err := Decode("f", []byte(tt.text))
@@ -50,10 +50,7 @@ var unknownCases = []problemCase{
 	{"key of another section", "hold = \"3s\"\n", `f:1:8: hold: unknown key; it belongs under [election]`},
 	{"nothing like it", "[vip]\ngarp_repeat = 3\n", `f:2:15: vip.garp_repeat: unknown key; remove it; known here: address, interface`},
 	{"quoted path is not a path", "\"vip.address\" = \"198.51.100.166\"\n",
-		`f:1:17: "vip.address": unknown key; remove it; known here: vip, masters, etcd, election, health, kubeadm, unattended`},
-	{"later sections", "[metrics]\nlisten = \"\"\n[health]\ngateway = \"off\"\n", `
-f:1: metrics: this section is not in this version of havip; remove it
-f:4:11: health.gateway: this key is not in this version of havip; remove it`},
+		`f:1:17: "vip.address": unknown key; remove it; known here: vip, masters, etcd, election, health, metrics, kubeadm, unattended`},
 	{"sections that are none", "vip = \"198.51.100.166\"\nelection = 3\n[[masters]]\nn1 = \"198.51.100.162\"\n", `
 f:1:7: vip: is text, must be a section; write [vip] on a line of its own and its keys below
 f:2:12: election: is a number, must be a section; write [election] on a line of its own and its keys below
@@ -166,4 +163,21 @@ var healthCases = []problemCase{
 f:2:8: health.rise: 0 is out of bounds; write a whole number from 1 to 100
 f:3:8: health.fall: is true or false, must be a number; write a whole number from 1 to 100`},
 	{"no check of never", "health.interval = \"10ms\"\n", `f:1:19: health.interval: 10ms is out of bounds; write a duration from "100ms" to "1m"`},
+}
+
+const listenHint = `write "off", "self:9478" for the node's own address, or an address with a port such as "127.0.0.1:9478"`
+
+var metricsCases = []problemCase{
+	{"no port", "metrics.listen = \"127.0.0.1\"\n", `f:1:18: metrics.listen: "127.0.0.1" is not an address with a port; ` + listenHint},
+	{"a name", "metrics.listen = \"localhost:9478\"\n",
+		`f:1:18: metrics.listen: "localhost:9478" has the host "localhost", which is not an IP address to listen on; ` + listenHint},
+	{"a low port", "metrics.listen = \":80\"\n",
+		`f:1:18: metrics.listen: ":80" has the port "80"; write a port from 1024 to 65535: the daemon may not open a lower one`},
+	{"no such port", "metrics.listen = \":70000\"\n",
+		`f:1:18: metrics.listen: ":70000" has the port "70000"; write a port from 1024 to 65535: the daemon may not open a lower one`},
+	{"a number", "metrics.listen = 9478\n", `f:1:18: metrics.listen: is a number, must be text; put it in quotes: "9478"`},
+	{"the VIP", vipLine + "metrics.listen = \"198.51.100.166:9478\"\n" + three,
+		`f:2:18: metrics.listen: 198.51.100.166 is the VIP: only the holder could listen there; write "self:PORT" for the node's own address`},
+	{"IPv6", "metrics.listen = \"[2001:db8::1]:9478\"\n", `no problem`},
+	{"self", "metrics.listen = \"self:9478\"\n", `no problem`},
 }

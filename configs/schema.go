@@ -20,12 +20,6 @@ const (
 	maxPriority = 1000
 )
 
-// later names what other versions of havip understand and this one does not.
-var later = map[string]bool{
-	"metrics":        true,
-	"health.gateway": true,
-}
-
 // schema is every section and key, in the order of the reference.
 var schema = []section{
 	{
@@ -101,6 +95,13 @@ var schema = []section{
 				func(c *Config) *int { return &c.Health.Rise }),
 			countKey("fall", "Checks in a row that must fail before a healthy node counts as unhealthy.", 1, maxCount,
 				func(c *Config) *int { return &c.Health.Fall }),
+		},
+	},
+	{
+		name: "metrics",
+		doc:  "Prometheus metrics at /metrics, and /healthz and /readyz, over HTTP without TLS or passwords, for reading alone. The control socket has them always.",
+		keys: []key{
+			listenKey("listen", "Where to listen. self is the node's own address in [masters], so that the file is the same everywhere; without a host it is every address. Whoever can connect can read names, addresses and states: let the firewall say who."),
 		},
 	},
 	kubeadmSection,

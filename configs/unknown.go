@@ -23,23 +23,16 @@ func knownPaths() []string {
 	return paths
 }
 
-func unknownWhat(path string, value any) string {
-	thing := "key"
+func unknownWhat(value any) string {
 	if isTable(value) {
-		thing = "section"
+		return "unknown section"
 	}
-	if later[path] {
-		return "this " + thing + " is not in this version of havip"
-	}
-	return "unknown " + thing
+	return "unknown key"
 }
 
 // unknownFix says what was probably meant by an unknown key of a section; the
 // section is empty for the top of the file.
 func unknownFix(section, name string) string {
-	if later[entryPath(section, name)] {
-		return "remove it"
-	}
 	if near := nearest(name, siblings(section)); near != "" {
 		return fmt.Sprintf("did you mean %s?", near)
 	}

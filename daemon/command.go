@@ -44,6 +44,7 @@ type faces struct {
 	stateDir string
 	clock    Clock
 	log      *slog.Logger
+	vitals   *vitals
 	ask      func(ctx context.Context, host string) (status.Member, string)     // the etcd member of a master that says nothing
 	knock    func(ctx context.Context, address string) (open bool, text string) // at a master's port
 	etcdData string                                                             // path that is there on a node that was a member
@@ -62,7 +63,7 @@ type faces struct {
 }
 
 func newFaces(stateDir string, c Clock, log *slog.Logger) *faces {
-	return &faces{stateDir: stateDir, clock: c, log: log, ask: dialMember, knock: knock, etcdData: etcdData, reading: make(chan struct{}, 1)}
+	return &faces{stateDir: stateDir, clock: c, log: log, vitals: newVitals(), ask: dialMember, knock: knock, etcdData: etcdData, reading: make(chan struct{}, 1)}
 }
 
 func (f *faces) setIdle(d status.Document) {
@@ -75,6 +76,7 @@ func (f *faces) setLoop(box *mailbox, a Address, cfg *configs.Config, self confi
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.box, f.address, f.cfg, f.self = box, a, cfg, self
+	f.vitals.beat.Store(int64(f.clock.Boot())) // it is about to move
 }
 
 // loop returns the loop's mailbox, or nil and the document that stands in for
@@ -95,6 +97,7 @@ func (f *faces) knows(master string) bool {
 
 func (f *faces) handler() http.Handler {
 	mux := http.NewServeMux()
+	f.public(mux)
 	mux.HandleFunc("GET "+status.PathStatus, f.status)
 	mux.HandleFunc("POST "+status.PathHandover, f.root(f.handover))
 	mux.HandleFunc("POST "+status.PathDrain, f.root(f.drainOn))
@@ -138,8 +141,7 @@ func (f *faces) status(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	f.askMembers(r.Context(), &d)
-	status.Judge(&d)
+	f.complete(r.Context(), &d)
 	status.WriteAnswer(w, d)
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os/signal"
 	"time"
 
@@ -43,6 +44,7 @@ func Run(ctx context.Context, o Options) error {
 	signal.Ignore(unix.SIGPIPE)
 	d := &daemon{Options: o, clock: SystemClock(), notifier: newNotifier(), restarting: askSystemd, logind: dialLogind}
 	d.faces = newFaces(o.StateDir, d.clock, o.Log)
+	d.faces.vitals.version = o.Version
 	d.waiting("the daemon has just started", nil)
 
 	// What serves the node outlives ctx: handing over needs some time after it.
@@ -51,6 +53,7 @@ func Run(ctx context.Context, o Options) error {
 	g, life := errgroup.WithContext(life)
 	g.Go(func() error { return d.notifier.run(life) })
 	g.Go(func() error { return d.faces.serve(life, o.Socket) })
+	g.Go(func() error { return d.faces.servePublic(life) })
 	g.Go(func() error {
 		defer end()
 		return d.work(ctx, life)
@@ -99,17 +102,24 @@ type daemon struct {
 // work waits until there is something to do, and does it until ctx ends.
 func (d *daemon) work(ctx, life context.Context) error {
 	cfg, err := configs.Load(d.Config)
-	switch {
-	case err != nil:
+	if err != nil {
 		d.trouble("the config file has problems", err, nil)
 		return d.idleUntil(ctx, "the config file has problems: havipctl config check")
-	case !cfg.Configured():
+	}
+	listen := cfg.Metrics.Listen
+	if listen.On() && listen.Host != configs.SelfHost {
+		d.faces.vitals.listenOn(listen.Address(netip.Addr{}))
+	}
+	if !cfg.Configured() {
 		d.faces.setIdle(status.Document{Version: d.Version, Config: d.Config})
 		return d.idleUntil(ctx, "not configured: no [vip] in "+d.Config)
 	}
 	self, ok := d.findSelf(ctx, cfg)
 	if !ok {
 		return nil
+	}
+	if listen.On() && listen.Host == configs.SelfHost {
+		d.faces.vitals.listenOn(listen.Address(self.Address))
 	}
 	return d.elect(ctx, life, cfg, self)
 }
@@ -163,6 +173,7 @@ func (d *daemon) newLoop(cfg *configs.Config, self configs.Master, timing electi
 	l := &loop{
 		clock: d.clock, log: d.Log, box: newMailbox(), lock: lock, address: a, notifier: d.notifier,
 		announce: make(chan struct{}, 1), dropped: d.Dropped,
+		meter: d.faces.vitals.count(self.Name, cfg.VIPKey()), beat: &d.faces.vitals.beat,
 		cfg: cfg, self: self, version: d.Version, path: d.Config, process: incarnation(), timing: timing,
 		conflicts: map[string]claimed{}, warnings: map[string]string{}, waiting: map[uint64]func(election.Done){},
 		watchdog: watchdogEvery(),

@@ -51,6 +51,8 @@ type loop struct {
 	announce chan struct{}
 	ownedTil atomic.Int64 // any goroutine: until when the neighbours may be told
 	dropped  func() int64
+	meter    meter
+	beat     *atomic.Int64 // any goroutine: when the loop last moved
 
 	cfg     *configs.Config
 	self    configs.Master
@@ -162,6 +164,7 @@ func (l *loop) step(ev election.Event) { l.perform(l.machine.Step(l.now(), ev)) 
 func (l *loop) afterStep() {
 	v, now := l.machine.View(), l.clock.Boot()
 	l.ownedTil.Store(int64(ownedUntil(v)))
+	l.beat.Store(int64(now))
 	l.noteReign(v, now)
 	l.notifier.say(sentence(v, now))
 	if l.watchdog > 0 && now-l.fed >= l.watchdog/2 {
@@ -321,6 +324,7 @@ func (l *loop) conflict(e vip.Conflict) {
 	first := c.Count == 0
 	c.Address, c.MAC, c.At, c.at = e.Addr, e.MAC.String(), l.clock.Wall(), now
 	c.Count++
+	l.meter.Conflict()
 	l.conflicts[key] = c
 	l.forgetConflicts()
 	if l.machine.View().Claim > 0 {

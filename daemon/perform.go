@@ -32,6 +32,7 @@ func (l *loop) perform(acts []election.Action) {
 		case election.Save:
 			l.keeper.save(a)
 		case election.Note:
+			l.count(a)
 			l.log.Info("transition", "from", a.From.String(), "to", a.To.String(), "reason", a.Reason)
 			l.remember(fmt.Sprintf("%s -> %s: %s", a.From, a.To, a.Reason))
 		case election.Warn:
@@ -45,6 +46,19 @@ func (l *loop) perform(acts []election.Action) {
 		case election.Exit:
 			l.stop()
 		}
+	}
+}
+
+// count counts a transition, and how long nobody had the address before it came
+// here.
+func (l *loop) count(n election.Note) {
+	l.meter.Transition(n.To.String(), n.Reason)
+	v := l.machine.View()
+	if n.To != election.Holder || v.Adopting {
+		return
+	}
+	if m := lastMove(v.Record); m != nil && m.GapMS != nil {
+		l.meter.Gap(time.Duration(*m.GapMS)*time.Millisecond, m.Planned)
 	}
 }
 
@@ -68,9 +82,12 @@ func (l *loop) write(a election.Write) {
 	}
 	wrote := election.Wrote{ID: a.ID, Outcome: outcome(r.Outcome), Current: r.Current}
 	if r.Outcome == etcd.Committed {
-		l.box.put(tripIs{l.clock.Boot() - start}, wrote)
+		took := l.clock.Boot() - start
+		l.meter.Confirmed(took)
+		l.box.put(tripIs{took}, wrote)
 		return
 	}
+	l.meter.Unconfirmed(wrote.Outcome.String())
 	l.box.put(wrote)
 }
 

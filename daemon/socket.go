@@ -86,7 +86,7 @@ func (f *faces) serveOnce(ctx context.Context, path string) error {
 		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
 		// Its own choice would be stderr, which may block.
 		ErrorLog:  slog.NewLogLogger(f.log.Handler(), slog.LevelWarn),
-		ConnState: refuseMany(),
+		ConnState: refuseMany(connections),
 	}
 	stopped := context.AfterFunc(ctx, func() { srv.Close() })
 	defer stopped()
@@ -97,12 +97,12 @@ func (f *faces) serveOnce(ctx context.Context, path string) error {
 }
 
 // refuseMany hangs up on those who come while there are enough.
-func refuseMany() func(net.Conn, http.ConnState) {
+func refuseMany(most int64) func(net.Conn, http.ConnState) {
 	var open atomic.Int64
 	return func(c net.Conn, s http.ConnState) {
 		switch s {
 		case http.StateNew:
-			if open.Add(1) > connections {
+			if open.Add(1) > most {
 				c.Close()
 			}
 		case http.StateClosed, http.StateHijacked:

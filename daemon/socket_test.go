@@ -216,6 +216,7 @@ func TestSocketAnswers(t *testing.T) {
 		{"GET", "/v1/status?wait=tea", "", 400, "is not known"},
 		{"GET", "/v1/status?wait=held&timeout=soon", "", 400, "is not a duration"},
 		{"POST", "/v1/status", "", 405, "/v1/status does not take POST"},
+		{"POST", "/metrics", "", 405, "does not take POST"},
 		{"GET", "/v1/handover", "", 405, "does not take GET"},
 		{"DELETE", "/v1/drain", "", 405, "does not take DELETE"},
 		{"GET", "/v1/history", "", 404, "no such path"},

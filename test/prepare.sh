@@ -4,6 +4,7 @@
 #   prepare.sh go                        prints the path of a Go new enough for go.mod
 #   prepare.sh goenv                     prints the file with the user's Go settings, if sudo hides it
 #   prepare.sh packages PROGRAM:PACKAGE… installs the Debian packages of missing programs (needs root)
+#   prepare.sh program PROGRAM:PACKAGE DIR  takes a program out of a Debian package that is not to be installed
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 
@@ -67,10 +68,28 @@ install_packages() {
     }
 }
 
+# For a package that starts a service when it is installed.
+take_program() {
+    local program=${1%%:*} package=${1#*:} dir=$2 tmp
+    [ ! -x "$dir/$program" ] || return 0
+    mkdir -p "$dir"
+    tmp=$(mktemp -d)
+    # shellcheck disable=SC2064 # as it is now
+    trap "rm -rf '$tmp'" EXIT
+    (cd "$tmp" && { apt-get -qq download "$package" || { apt-get -qq update && apt-get -qq download "$package"; }; }) 2>"$tmp/said" || {
+        cat "$tmp/said" >&2
+        echo "error: cannot download the Debian package $package for $program" >&2
+        return 1
+    }
+    dpkg-deb --fsys-tarfile "$tmp"/*.deb | tar -xO "./usr/bin/$program" >"$tmp/program"
+    install -m 755 "$tmp/program" "$dir/$program"
+}
+
 case "${1:-}" in
 go) find_go ;;
 goenv) find_goenv ;;
 packages) shift && install_packages "$@" ;;
+program) shift && take_program "$@" ;;
 *)
     sed -n 's/^#   //p' "$0" >&2
     exit 2

@@ -16,6 +16,15 @@ const (
 	PathRelease  = "/v1/release"  // body: ReleaseRequest
 )
 
+// Paths that answer text, to whoever may open the socket and over TCP where
+// [metrics] says so: Prometheus' format, and the health of the daemon ("ok" or
+// what fails; ?verbose lists every check).
+const (
+	PathMetrics = "/metrics"
+	PathHealthz = "/healthz" // the loop moves
+	PathReadyz  = "/readyz"  // and etcd answers, and the VIP is where it should be
+)
+
 // Query of [PathStatus]: ?wait=held&timeout=30s answers as soon as the VIP is
 // held ([Document.IsHeld]), or with the document of the moment when the time is
 // up. The timeout is a Go duration, at most [MaxWait]; without one it is MaxWait.

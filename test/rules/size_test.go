@@ -12,7 +12,10 @@ import (
 // every exported method of every type. With Go 1.26 the constant "Methods" of
 // protobuf before 1.36.12 did so too (reflect.Value has a method of that name
 // now): 2.2 MiB of havipd. The linker's -dumpdep shows who it is.
-var sizes = map[string]int64{"havipd": 14, "havipctl": 12}
+//
+// 0.6 MiB of havipd's 14.1 are Prometheus' library, without promhttp: that one
+// brings three compressors.
+var sizes = map[string]int64{"havipd": 15, "havipctl": 12}
 
 func TestSizes(t *testing.T) {
 	for name, limit := range sizes {
