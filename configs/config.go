@@ -107,7 +107,8 @@ type Election struct {
 	Priority map[string]int
 }
 
-// Health says how this node's own API server is checked.
+// Health says how this node's own API server is checked, and its way to the
+// VIP's clients.
 type Health struct {
 	APIServer string // APIServerAuto, APIServerNone or an https URL with port and path
 	Manifest  string // static pod manifest, for APIServerAuto
@@ -116,6 +117,7 @@ type Health struct {
 	Timeout   time.Duration // of one check
 	Rise      int           // successes in a row until healthy
 	Fall      int           // failures in a row until unhealthy
+	Gateway   []netip.Addr  // hosts on the VIP's link of which one must answer; none: no such check
 }
 
 // Default returns what a file without any key means. Each call returns a new

@@ -9,7 +9,7 @@ import (
 
 // Each case is a file and what it is told, one problem a line.
 func TestProblems(t *testing.T) {
-	for _, group := range [][]problemCase{syntaxCases, unknownCases, vipCases, masterCases, etcdCases, electionCases, healthCases, metricsCases, kubeadmCases, unattendedCases} {
+	for _, group := range [][]problemCase{syntaxCases, unknownCases, vipCases, masterCases, etcdCases, electionCases, healthCases, gatewayCases, metricsCases, kubeadmCases, unattendedCases} {
 		for _, tt := range group {
 			t.Run(tt.name, func(t *testing.T) {
 				_, err := Decode("f", []byte(tt.text))
@@ -163,6 +163,23 @@ var healthCases = []problemCase{
 f:2:8: health.rise: 0 is out of bounds; write a whole number from 1 to 100
 f:3:8: health.fall: is true or false, must be a number; write a whole number from 1 to 100`},
 	{"no check of never", "health.interval = \"10ms\"\n", `f:1:19: health.interval: 10ms is out of bounds; write a duration from "100ms" to "1m"`},
+}
+
+var gatewayCases = []problemCase{
+	{"no address", "health.gateway = \"auto\"\n",
+		`f:1:18: health.gateway: "auto" is not an IP address; names are not resolved: write an address, such as "198.51.100.166"`},
+	{"twice", "health.gateway = [\"198.51.100.1\", \"198.51.100.1\"]\n", `f:1:18: health.gateway: has "198.51.100.1" twice; keep one of them`},
+	{"many", "health.gateway = [\"198.51.100.1\", \"198.51.100.2\", \"198.51.100.3\", \"198.51.100.4\", \"198.51.100.5\", \"198.51.100.6\", \"198.51.100.7\", \"198.51.100.8\", \"198.51.100.9\"]\n",
+		`f:1:18: health.gateway: has 9 addresses; keep at most 8`},
+	{"the VIP", vipLine + "health.gateway = [\"198.51.100.1\", \"198.51.100.166\"]\n" + three,
+		`f:2:18: health.gateway: 198.51.100.166 is the VIP; name the gateway of the VIP's network, or another host that is always there`},
+	{"a master alone", vipLine + "health.gateway = \"198.51.100.162\"\n" + three,
+		`f:2:18: health.gateway: 198.51.100.162 is a master: on itself there would be nobody to ask; name the gateway of the VIP's network, or another host that is always there`},
+	{"link-local", "health.gateway = [\"fe80::1\", \"198.51.100.1\"]\n", `no problem`},
+	{"a zone", "health.gateway = \"fe80::1%eth0\"\n",
+		`f:1:18: health.gateway: "fe80::1%eth0" has a zone, which only this node knows; name the gateway of the VIP's network, or another host that is always there`},
+	{"all masters", vipLine + "health.gateway = [\"198.51.100.162\", \"198.51.100.163\"]\n" + three, `no problem`},
+	{"off", "health.gateway = \"off\"\n", `no problem`},
 }
 
 const listenHint = `write "off", "self:9478" for the node's own address, or an address with a port such as "127.0.0.1:9478"`

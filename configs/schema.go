@@ -79,7 +79,7 @@ var schema = []section{
 	},
 	{
 		name: "health",
-		doc:  "The check of this node's own API server. A holder whose check fails hands over if another master is healthy.",
+		doc:  "The checks of this node's own API server and of the VIP's own network. A holder whose check fails hands over if another master is healthy.",
 		keys: []key{
 			textKey("apiserver", `"auto", "none" or https URL with a port`, "What to ask. auto asks /readyz at the advertise address and port in the API server's manifest; none counts this node as healthy always. A URL without a path gets /readyz.",
 				func(c *Config) *string { return &c.Health.APIServer }, parseAPIServer),
@@ -91,6 +91,7 @@ var schema = []section{
 				func(c *Config) *time.Duration { return &c.Health.Interval }),
 			durationKey("timeout", "A check without an answer by then has failed. Without etcd's quorum an API server hangs instead of saying so.", minInterval, maxInterval,
 				func(c *Config) *time.Duration { return &c.Health.Timeout }),
+			gatewayKey("gateway", "Hosts on the VIP's link, such as its gateway, of which one must answer ARP (IPv6: neighbour discovery), each interval. For masters whose etcd is on another network than the VIP: a switch that dies silently there leaves the election content and the VIP out of reach. Name at least two hosts, or one that never goes alone. This node's own address is left out."),
 			countKey("rise", "Checks in a row that must succeed before an unhealthy node counts as healthy.", 1, maxCount,
 				func(c *Config) *int { return &c.Health.Rise }),
 			countKey("fall", "Checks in a row that must fail before a healthy node counts as unhealthy.", 1, maxCount,

@@ -17,6 +17,7 @@ func (d *decoder) validate() {
 	d.validatePriorities()
 	d.validateEtcd()
 	d.validateURLs()
+	d.validateGateway()
 	d.validateListen()
 	d.validateKubeadm()
 	for _, p := range d.config.unsafeTimes() {

@@ -236,6 +236,10 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 		h := &health{cfg: l.cfg.Health, self: l.self.Address.String(), report: func(e healthChanged) { put(e) }}
 		return h.run(ctx)
 	})
+	task("asking the gateway", func(ctx context.Context) error {
+		g := &gateway{cfg: l.cfg.Health, ask: address.Reaches, holds: l.owned, report: func(e gatewayChanged) { put(e) }}
+		return g.run(ctx)
+	})
 	task("following etcd's timers", l.followTimers)
 	task("delaying shutdowns", func(ctx context.Context) error {
 		return d.delayShutdown(ctx, func(on bool) <-chan election.Done {

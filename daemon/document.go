@@ -201,6 +201,7 @@ func (l *loop) describeSelf(m *status.Master, v election.View) {
 		m.EtcdDetail = l.etcdNow.Reason
 	}
 	m.APIServer, m.APIServerDetail = cmp.Or(l.health.state, status.APIUnknown), l.healthDetail()
+	m.Gateway, m.GatewayDetail = l.gateway.state, l.gateway.detail
 }
 
 func (l *loop) describeOther(m *status.Master, move *election.Move, now time.Duration) {
@@ -223,6 +224,7 @@ func (l *loop) describeOther(m *status.Master, move *election.Move, now time.Dur
 	m.Priority, m.Healthy = p.Priority, p.Healthy
 	if m.Present {
 		m.APIServer, m.APIServerDetail, m.Etcd = cmp.Or(p.APIServer, status.APIUnknown), p.Detail, cmp.Or(p.Etcd, status.MemberUnknown)
+		m.Gateway, m.GatewayDetail = p.Gateway, p.Cut
 	}
 }
 

@@ -241,6 +241,7 @@ type fakeAddress struct {
 	passes   func() (bool, error)
 	watch    func(context.Context, func(vip.Event)) error
 	announce func(ctx context.Context, trigger <-chan struct{}, owned func() bool) error
+	reaches  func() (bool, error)
 }
 
 func (f *fakeAddress) Set(lifetime int, latest time.Duration) (time.Duration, error) {
@@ -269,6 +270,17 @@ func (f *fakeAddress) Watch(ctx context.Context, sink func(vip.Event)) error {
 }
 func (f *fakeAddress) RunAnnouncer(ctx context.Context, trigger <-chan struct{}, owned func() bool) error {
 	return f.announce(ctx, trigger, owned)
+}
+
+func (f *fakeAddress) Reaches(ctx context.Context, _ []netip.Addr, n int, wait time.Duration) (bool, vip.Link, error) {
+	answered, err := f.reaches()
+	if !answered && err == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Duration(n) * wait):
+		}
+	}
+	return answered, eth0, err
 }
 
 // eth0 is the link that every node has.
@@ -325,6 +337,7 @@ func (k *kernel) address() *fakeAddress {
 		<-ctx.Done()
 		return nil
 	}
+	a.reaches = func() (bool, error) { return true, nil }
 	a.announce = func(ctx context.Context, trigger <-chan struct{}, owned func() bool) error {
 		for {
 			select {

@@ -43,6 +43,8 @@ type Address interface {
 	Probe(ctx context.Context, n int, wait time.Duration) (mac net.HardwareAddr, answered bool, err error)
 	// Passes reports whether a gateway of the link or one of the others on it answers.
 	Passes(ctx context.Context, others []netip.Addr, n int, wait time.Duration) (bool, error)
+	// Reaches reports whether one of the hosts answers on the address's link.
+	Reaches(ctx context.Context, hosts []netip.Addr, n int, wait time.Duration) (bool, vip.Link, error)
 	// Used is Probe without counting others' probes.
 	Used(ctx context.Context, n int, wait time.Duration) (mac net.HardwareAddr, answered bool, err error)
 	// Watch delivers what happens to the address and its link.

@@ -62,6 +62,7 @@ type loop struct {
 	timing  election.Timing
 	etcdNow etcd.Status
 	health  healthChanged
+	gateway gatewayChanged
 	link    vip.Link
 	linkWhy string
 	roster  roster
@@ -204,7 +205,11 @@ func (l *loop) handle(ev any) {
 		l.linkIs(e)
 	case healthChanged:
 		l.health = e
-		l.step(e.event)
+		l.step(l.ownHealth())
+		l.publish()
+	case gatewayChanged:
+		l.gateway = e
+		l.step(l.ownHealth())
 		l.publish()
 	case *query:
 		l.query(e)
@@ -387,7 +392,7 @@ func (l *loop) publish() {
 		return
 	}
 	l.lock.Publish(presence{
-		Peer: l.mine, Address: l.self.Address.String(), Version: l.version, Link: l.link.Name,
+		Peer: l.mine, Address: l.self.Address.String(), Version: l.version, Link: l.link.Name, Gateway: l.gateway.state, Cut: l.gateway.detail,
 		Etcd: l.memberState(), APIServer: cmp.Or(l.health.state, status.APIUnknown), Detail: l.healthDetail(), Process: l.process,
 	}.encode())
 }

@@ -11,6 +11,10 @@ import (
 // ranks by, and what the status shows.
 type presence struct {
 	election.Peer
+
+	Gateway status.Gateway `json:"gateway,omitempty"`
+	Cut     string         `json:"gateway_detail,omitempty"` // why the gateway is silent
+
 	Address   string           `json:"address"`
 	Version   string           `json:"version"`
 	Link      string           `json:"link,omitempty"`

@@ -403,3 +403,34 @@ func TestPasses(t *testing.T) {
 		t.Errorf("the gateway answers: %v, %v", ok, err)
 	}
 }
+
+// TestReaches: one of several hosts is enough, in either family, and a link-local
+// one too, as gateways of IPv6 have.
+func TestReaches(t *testing.T) {
+	l := newLab(t)
+	const n, wait = 2, 50 * time.Millisecond
+	v := l.vip(t, vip4)
+	there, there6, local := netip.MustParseAddr("198.51.100.20"), netip.MustParseAddr("2001:db8::20"), netip.MustParseAddr("fe80::1")
+	gone, gone6, own := netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("198.51.100.162")
+	ip(t, "-n", l.ns, "addr", "add", "fe80::1/64", "dev", l.peer, "nodad")
+	for _, test := range []struct {
+		hosts []netip.Addr
+		want  bool
+	}{
+		{[]netip.Addr{there}, true}, {[]netip.Addr{there6}, true}, {[]netip.Addr{local}, true},
+		{[]netip.Addr{gone, there}, true}, {[]netip.Addr{gone6, gone, there6}, true}, {[]netip.Addr{own, there}, true},
+		{[]netip.Addr{gone}, false}, {[]netip.Addr{gone, gone6}, false}, {[]netip.Addr{own, gone}, false},
+	} {
+		if ok, link, err := v.Reaches(t.Context(), test.hosts, n, wait); err != nil || ok != test.want || link.Name != l.node {
+			t.Errorf("%v: %v on %s, %v", test.hosts, ok, link.Name, err)
+		}
+	}
+	if _, _, err := v.Reaches(t.Context(), []netip.Addr{own}, n, wait); err == nil {
+		t.Error("asked nobody but itself, and says nothing")
+	}
+	ip(t, "-n", l.ns, "link", "set", l.peer, "down")
+	eventually(t, "no carrier", func() bool {
+		_, _, err := v.Reaches(t.Context(), []netip.Addr{there}, n, wait)
+		return errors.Is(err, ErrDown)
+	})
+}

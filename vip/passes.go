@@ -38,13 +38,39 @@ func (v *VIP) Passes(ctx context.Context, others []netip.Addr, n int, wait time.
 	return anyAnswers(ctx, l, whom, n, wait, listening{own: own})
 }
 
+// Reaches reports whether one of the hosts answers on the VIP's link within n
+// questions, wait apart. Unlike Passes it asks nobody else, and looks at no
+// route. Addresses of this node are left out. The link is returned as far as it
+// is known.
+//
+// Errors: ErrDown, what Link returns, or that there is nobody to ask.
+func (v *VIP) Reaches(ctx context.Context, hosts []netip.Addr, n int, wait time.Duration) (bool, Link, error) {
+	li, err := v.resolve()
+	if err != nil {
+		return false, Link{}, fmt.Errorf("ask the gateway: %w", err)
+	}
+	l := li.public()
+	if !l.Up {
+		return false, l, fmt.Errorf("ask the gateway: %s: %w", l.Name, ErrDown)
+	}
+	whom, err := v.notOwn(hosts)
+	if err != nil {
+		return false, l, fmt.Errorf("ask the gateway: %w", err)
+	}
+	if len(whom) == 0 {
+		return false, l, errors.New("ask the gateway: this node is all that is named")
+	}
+	own, err := v.ownMACs()
+	if err != nil {
+		return false, l, err
+	}
+	answered, err := anyAnswers(ctx, l, whom, n, wait, listening{own: own})
+	return answered, l, err
+}
+
 // neighbours are the gateways on the link, and those of the others that a route
 // without gateway leads to.
 func (v *VIP) neighbours(link int, others []netip.Addr) ([]netip.Addr, error) {
-	own, err := v.kernel.addrs([]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()})
-	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
 	var whom []netip.Addr
 	for _, like := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
 		routes, err := v.kernel.mainRoutes(like)
@@ -66,7 +92,16 @@ func (v *VIP) neighbours(link int, others []netip.Addr) ([]netip.Addr, error) {
 			}
 		}
 	}
-	whom = slices.DeleteFunc(whom, func(a netip.Addr) bool {
+	return v.notOwn(whom)
+}
+
+// notOwn is the addresses that this node does not have, each once.
+func (v *VIP) notOwn(whom []netip.Addr) ([]netip.Addr, error) {
+	own, err := v.kernel.addrs([]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()})
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	whom = slices.DeleteFunc(slices.Clone(whom), func(a netip.Addr) bool {
 		return slices.ContainsFunc(own, func(i addrInfo) bool { return i.prefix.Addr() == a })
 	})
 	slices.SortFunc(whom, netip.Addr.Compare)

@@ -25,7 +25,7 @@ func holding() *status.Document {
 		Record: status.Record{State: status.RecordHeld, Node: "n1"},
 		Self:   status.Self{Role: status.RoleHolder},
 		Masters: []status.Master{
-			{Name: "n1", Self: true, Present: true, Healthy: true, Says: status.RoleHolder, APIServer: status.APIReady, Etcd: status.MemberLeader, LastSeenMS: number(0)},
+			{Name: "n1", Self: true, Present: true, Healthy: true, Says: status.RoleHolder, APIServer: status.APIReady, Gateway: status.GatewayAnswers, Etcd: status.MemberLeader, LastSeenMS: number(0)},
 			{Name: "n2", Present: true, Healthy: true, Says: status.RoleCandidate, APIServer: status.APIReady, Etcd: status.MemberFollower, LastSeenMS: number(0)},
 			{Name: "n3"},
 		},

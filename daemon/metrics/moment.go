@@ -152,6 +152,15 @@ var facts = []fact{
 				is(truth(self.APIServer == a), string(a))
 			}
 		}),
+	gauge("havip_gateway", "1 for what this node hears from the hosts of health.gateway. Absent where none is named.", "state").
+		of(func(d *status.Document, is func(float64, ...string)) {
+			self := own(d)
+			for _, g := range []status.Gateway{status.GatewayAnswers, status.GatewaySilent, status.GatewayUnknown} {
+				if self.Gateway != "" {
+					is(truth(self.Gateway == g), string(g))
+				}
+			}
+		}),
 
 	gauge("havip_etcd", "1 for the state of etcd as this node sees it.", "state").
 		of(func(d *status.Document, is func(float64, ...string)) {

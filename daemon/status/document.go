@@ -143,6 +143,16 @@ const (
 	APIUnknown APIServer = "unknown"
 )
 
+// Gateway says whether a master reaches the VIP's own network.
+type Gateway string
+
+// What a master hears from the hosts of health.gateway; "" where none is named.
+const (
+	GatewayAnswers Gateway = "answers" // one of them does
+	GatewaySilent  Gateway = "silent"  // none does, GatewayDetail says who; counts as unhealthy
+	GatewayUnknown Gateway = "unknown" // they cannot be asked, GatewayDetail says why; counts as healthy
+)
+
 // Member says how a master's etcd member is.
 type Member string
 
@@ -165,10 +175,12 @@ type Master struct {
 	Role            Role       `json:"role"`                        // judged
 	Says            Role       `json:"says,omitempty"`              // what its daemon last said of itself; "" if it never was seen
 	Present         bool       `json:"present"`                     // its daemon's presence in etcd is there now (always true of self)
-	Healthy         bool       `json:"healthy"`                     // its daemon's own verdict, after rise and fall
+	Healthy         bool       `json:"healthy"`                     // its daemon's own verdict on API server and gateway, after rise and fall
 	Priority        int        `json:"priority"`                    // 0 to 1000, higher is preferred
 	APIServer       APIServer  `json:"api_server"`                  // its API server, as its daemon sees it
 	APIServerDetail string     `json:"api_server_detail,omitempty"` // why it fails
+	Gateway         Gateway    `json:"gateway,omitempty"`           // what it hears from the hosts of health.gateway; absent: none is named
+	GatewayDetail   string     `json:"gateway_detail,omitempty"`    // who is silent, or why nobody can be asked
 	Etcd            Member     `json:"etcd"`                        // its etcd member, as this node sees it
 	EtcdDetail      string     `json:"etcd_detail,omitempty"`       // why it is unreachable
 	LastSeenMS      *int64     `json:"last_seen_ms,omitempty"`      // since its daemon was last known to be there; absent: never

@@ -246,6 +246,11 @@ func addWarnings(d *Document) {
 	if h != nil && h.RoundTripMS != nil && d.holdMS() > 0 && *h.RoundTripMS*4 > d.holdMS() {
 		d.warn("renewals are slow: their round trip is above a quarter of hold")
 	}
+	for _, m := range d.Masters {
+		if m.Gateway == GatewayUnknown && m.GatewayDetail != "" {
+			d.warn(m.Name + " cannot ask the hosts of health.gateway, and counts as healthy: " + m.GatewayDetail)
+		}
+	}
 	if d.LogDropped > 0 {
 		d.warn(count(int(d.LogDropped), "log line") + " dropped: journald did not take them in time")
 	}

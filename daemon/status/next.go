@@ -143,11 +143,27 @@ func masterSteps(d *Document, m *Master) []Step {
 		}
 		return []Step{{Text: m.Name + " is drained: when its maintenance is over", On: m.Name, Command: "havipctl undrain"}}
 	case RoleUnhealthy, RoleHolder:
-		if !m.Healthy && m.APIServer == APIFailing && d.etcdAnswers() {
-			return []Step{{Text: "see why the API server of " + m.Name + " fails", On: m.Name, Command: "crictl ps -a --name kube-apiserver"}}
+		if !m.Healthy && d.etcdAnswers() {
+			return healthSteps(d, m)
 		}
 	}
 	return nil
+}
+
+func healthSteps(d *Document, m *Master) []Step {
+	var steps []Step
+	if m.APIServer == APIFailing {
+		steps = append(steps, Step{Text: "see why the API server of " + m.Name + " fails", On: m.Name, Command: "crictl ps -a --name kube-apiserver"})
+	}
+	switch {
+	case m.Gateway != GatewaySilent:
+	case d.allCutOff():
+		steps = append(steps, Step{Text: "see why no master hears the hosts of health.gateway: they, or the VIP's network, are down; the VIP stays where it is meanwhile"})
+	default:
+		steps = append(steps, Step{Text: "check the cable, switch port and VLAN of the VIP's link there: it has a carrier, and nobody answers", On: m.Name,
+			Command: "ip -s link; ip neighbour"})
+	}
+	return steps
 }
 
 func goneSteps(m *Master) []Step {

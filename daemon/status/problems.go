@@ -97,21 +97,45 @@ func masterProblems(d *Document, m *Master) []string {
 		}
 	case RoleUnhealthy:
 		if d.etcdAnswers() { // without quorum every API server hangs
-			list = append(list, apiTrouble(m))
+			list = append(list, sickness(m)...)
 		}
 	case RoleHolder:
 		if !m.Healthy && (m.Self || m.Present) && d.etcdAnswers() {
-			list = append(list, apiTrouble(m))
+			list = append(list, sickness(m)...)
 		}
 	}
 	return list
 }
 
-func apiTrouble(m *Master) string {
+// sickness says why a master is not healthy.
+func sickness(m *Master) []string {
+	var list []string
 	if m.APIServer == APIFailing {
-		return "the API server of " + m.Name + " fails" + because(m.APIServerDetail)
+		list = append(list, "the API server of "+m.Name+" fails"+because(m.APIServerDetail))
 	}
-	return m.Name + " is not healthy yet"
+	if m.Gateway == GatewaySilent {
+		list = append(list, m.Name+" is cut off from the VIP's network"+because(m.GatewayDetail))
+	}
+	if len(list) == 0 {
+		list = append(list, m.Name+" is not healthy yet")
+	}
+	return list
+}
+
+// allCutOff reports whether no master that is there hears its gateway: then it is
+// the gateway, or the network, and nobody is better off than the holder.
+func (d *Document) allCutOff() bool {
+	silent := 0
+	for _, m := range d.Masters {
+		switch {
+		case !m.Present:
+		case m.Gateway != GatewaySilent:
+			return false
+		default:
+			silent++
+		}
+	}
+	return silent > 1
 }
 
 func (m *Master) etcdAlive() bool {

@@ -96,6 +96,8 @@ var scenarios = map[string]func() *Document{
 	"dual-stack":    func() *Document { return change(dualStack) },
 	"api-failing":   func() *Document { return change(apiFailing) },
 	"nospace":       func() *Document { return change(nospace) },
+	"cut-off":       func() *Document { return change(cutOff) },
+	"gateway-gone":  func() *Document { return change(gatewayGone) },
 	"conflict":      func() *Document { return change(conflict) },
 	"stray-address": func() *Document { return change(stray) },
 	"unconfigured":  unconfigured,
@@ -254,4 +256,21 @@ func claimed(d *Document) {
 	d.Self = Self{Role: RoleClaimant, Reason: "claimed the address; there is no etcd yet"}
 	d.Holder = &Holder{Node: "n3", Link: "eth0", Confirmed: true, RightLeftMS: ms(48_000)}
 	d.Address.States[0].Present = true
+}
+
+// cutOff: the switch port of n1 forwards nothing; n3's links cannot be asked.
+func cutOff(d *Document) {
+	for i := range d.Masters {
+		d.Masters[i].Gateway = GatewayAnswers
+	}
+	d.Masters[0].Healthy, d.Masters[0].Gateway, d.Masters[0].GatewayDetail = false, GatewaySilent, "no answer from 198.51.100.1 on eth0"
+	d.Masters[2].Gateway, d.Masters[2].GatewayDetail = GatewayUnknown, "open packet socket on eth0: no buffer space available"
+}
+
+// gatewayGone: nobody hears the gateway.
+func gatewayGone(d *Document) {
+	for i := range d.Masters {
+		m := &d.Masters[i]
+		m.Healthy, m.Gateway, m.GatewayDetail = false, GatewaySilent, "no answer from 198.51.100.1 on eth0"
+	}
 }
