@@ -43,7 +43,8 @@ type Options struct {
 	Havipctl    string // path; bin/havipctl of this module when empty
 	Etcd        string // path; the one `make tools` builds when empty
 	DataDir     string // etcd's data goes below it; memory (/dev/shm) when empty
-	ExtraConfig string // TOML, appended to every havip.toml
+	ExtraConfig string // TOML, appended to every havip.toml, where it is in [health]
+	EtcdApart   bool   // etcd has a network of its own, beside that of the virtual address
 	Unstarted   bool   // Start leaves the nodes off, for the caller to power on
 }
 
@@ -179,6 +180,11 @@ func (c *Cluster) build() (err error) {
 	}
 	if c.Stage, err = NewStage(c.dir, vips...); err != nil {
 		return err
+	}
+	if c.opts.EtcdApart {
+		if c.etcdNet, err = newSwitch(); err != nil {
+			return err
+		}
 	}
 	p, err := NewPKI()
 	if err != nil {

@@ -11,9 +11,10 @@ import (
 type Master struct {
 	Name    string
 	Address netip.Addr
-	PKI     string  // directory
-	Data    string  // etcd's
-	All     []*Seat // the masters that form the etcd cluster
+	PKI     string     // directory
+	Data    string     // etcd's
+	Member  netip.Addr // of its etcd member; Address if not valid
+	All     []*Seat    // the masters that form the etcd cluster
 }
 
 // EtcdFlags are the flags that kubeadm v1.34 writes into etcd.yaml, and so the
@@ -22,18 +23,22 @@ func (m Master) EtcdFlags() []string {
 	url := func(a netip.Addr, port uint16) string {
 		return "https://" + netip.AddrPortFrom(a, port).String()
 	}
+	member := m.Address
+	if m.Member.IsValid() {
+		member = m.Member
+	}
 	return []string{
-		"--advertise-client-urls=" + url(m.Address, 2379),
+		"--advertise-client-urls=" + url(member, 2379),
 		"--cert-file=" + filepath.Join(m.PKI, "etcd/server.crt"),
 		"--client-cert-auth=true",
 		"--data-dir=" + m.Data,
 		"--feature-gates=InitialCorruptCheck=true",
-		"--initial-advertise-peer-urls=" + url(m.Address, 2380),
+		"--initial-advertise-peer-urls=" + url(member, 2380),
 		"--initial-cluster=" + m.initialCluster(),
 		"--key-file=" + filepath.Join(m.PKI, "etcd/server.key"),
-		"--listen-client-urls=https://127.0.0.1:2379," + url(m.Address, 2379),
+		"--listen-client-urls=https://127.0.0.1:2379," + url(member, 2379),
 		"--listen-metrics-urls=http://127.0.0.1:2381",
-		"--listen-peer-urls=" + url(m.Address, 2380),
+		"--listen-peer-urls=" + url(member, 2380),
 		"--name=" + m.Name,
 		"--peer-cert-file=" + filepath.Join(m.PKI, "etcd/peer.crt"),
 		"--peer-client-cert-auth=true",
@@ -48,7 +53,7 @@ func (m Master) EtcdFlags() []string {
 func (m Master) initialCluster() string {
 	var members []string
 	for _, n := range m.All {
-		members = append(members, fmt.Sprintf("%s=https://%s", n.Name, netip.AddrPortFrom(n.Address, 2380)))
+		members = append(members, fmt.Sprintf("%s=https://%s", n.Name, netip.AddrPortFrom(n.memberAddress(), 2380)))
 	}
 	return strings.Join(members, ",")
 }
@@ -94,7 +99,7 @@ func (m Master) WriteManifests(dir string) error {
 
 func (n *Node) master() Master {
 	return Master{
-		Name: n.Name, Address: n.Address, PKI: n.PKI, Data: filepath.Join(n.data, "etcd"), All: n.cluster.seats(),
+		Name: n.Name, Address: n.Address, Member: n.EtcdAddr, PKI: n.PKI, Data: filepath.Join(n.data, "etcd"), All: n.cluster.seats(),
 	}
 }
 

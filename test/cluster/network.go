@@ -11,8 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// linkName is the name of a node's only link, as on a plain virtual machine.
-const linkName = "eth0"
+// linkName is the name of a node's first link, as on a plain virtual machine;
+// etcdLinkName that of the one to etcd's own network, where there is one.
+const (
+	linkName     = "eth0"
+	etcdLinkName = "eth1"
+)
 
 // bridgeName is the name of the bridge inside the switch's namespace.
 const bridgeName = "br0"
@@ -53,9 +57,9 @@ func (s *netSwitch) addBridge() error {
 	return netlink.LinkSetUp(bridge)
 }
 
-// plug lays a cable from the switch's port to a new eth0 inside ns. The MAC is
+// plug lays a cable from the switch's port to a new link inside ns. The MAC is
 // given because a machine keeps its own through a power cut.
-func (s *netSwitch) plug(port string, ns *namespace, mac net.HardwareAddr) error {
+func (s *netSwitch) plug(port string, ns *namespace, link string, mac net.HardwareAddr) error {
 	err := s.ns.do(func() error {
 		bridge, err := netlink.LinkByName(bridgeName)
 		if err != nil {
@@ -63,7 +67,7 @@ func (s *netSwitch) plug(port string, ns *namespace, mac net.HardwareAddr) error
 		}
 		cable := &netlink.Veth{
 			LinkAttrs:        netlink.LinkAttrs{Name: port, MasterIndex: bridge.Attrs().Index},
-			PeerName:         linkName,
+			PeerName:         link,
 			PeerHardwareAddr: mac,
 			PeerNamespace:    netlink.NsFd(int(ns.file.Fd())),
 		}
@@ -130,10 +134,10 @@ func setPortState(link netlink.Link, state byte) error {
 	return err
 }
 
-// configure brings up lo and eth0 with the node's own addresses.
-func (n *namespace) configure(addresses ...netip.Prefix) error {
+// configure brings up lo and a link with the node's own addresses on it.
+func (n *namespace) configure(link string, addresses ...netip.Prefix) error {
 	return n.do(func() error {
-		for _, name := range []string{"lo", linkName} {
+		for _, name := range []string{"lo", link} {
 			link, err := netlink.LinkByName(name)
 			if err != nil {
 				return fmt.Errorf("find link %s: %w", name, err)
@@ -143,7 +147,7 @@ func (n *namespace) configure(addresses ...netip.Prefix) error {
 			}
 		}
 		for _, a := range addresses {
-			if err := addAddress(a, ""); err != nil {
+			if err := addAddress(a, link, ""); err != nil {
 				return err
 			}
 		}
@@ -151,12 +155,12 @@ func (n *namespace) configure(addresses ...netip.Prefix) error {
 	})
 }
 
-// addAddress puts an address on eth0 of the calling thread's namespace, for
+// addAddress puts an address on a link of the calling thread's namespace, for
 // ever. IPv6 goes without duplicate detection, which takes a second and more.
-func addAddress(a netip.Prefix, label string) error {
-	link, err := netlink.LinkByName(linkName)
+func addAddress(a netip.Prefix, name, label string) error {
+	link, err := netlink.LinkByName(name)
 	if err != nil {
-		return fmt.Errorf("find link %s: %w", linkName, err)
+		return fmt.Errorf("find link %s: %w", name, err)
 	}
 	addr := &netlink.Addr{IPNet: ipNet(a), Label: label}
 	if a.Addr().Is6() {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"slices"
 )
 
 // Seat is a master's place on the stage, seen from outside: its cable, the
@@ -14,6 +15,7 @@ type Seat struct {
 	Name     string
 	Address  netip.Addr // its own IPv4 address
 	Address6 netip.Addr // its own IPv6 address; not valid without IPv6
+	EtcdAddr netip.Addr // of its member, on a network of its own; not valid where it has none
 	MAC      net.HardwareAddr
 	PKI      string // directory with kubeadm's certificates, to ask etcd with
 
@@ -42,15 +44,29 @@ func (s *Stage) Seat(i int, pki string) *Seat {
 			seat.Address6 = netip.MustParseAddr(fmt.Sprintf("2001:db8::%d", last))
 		}
 	}
+	if s.etcdNet != nil {
+		seat.EtcdAddr = netip.MustParseAddr(fmt.Sprintf("2001:db8:1::%d", last))
+	}
 	return seat
+}
+
+// memberAddress is where the others reach its etcd member.
+func (s *Seat) memberAddress() netip.Addr {
+	if s.EtcdAddr.IsValid() {
+		return s.EtcdAddr
+	}
+	return s.Address
 }
 
 // Addresses are the node's own addresses.
 func (s *Seat) Addresses() []netip.Addr {
-	if s.Address6.IsValid() {
-		return []netip.Addr{s.Address, s.Address6}
+	all := []netip.Addr{s.Address}
+	for _, a := range []netip.Addr{s.Address6, s.EtcdAddr} {
+		if a.IsValid() {
+			all = append(all, a)
+		}
 	}
-	return []netip.Addr{s.Address}
+	return all
 }
 
 // Powered reports whether the node is on.
@@ -67,7 +83,11 @@ func (s *Seat) Boot() error {
 	}
 	s.ns = ns
 	s.lives++
-	if err := s.stage.net.plug(s.Name, ns, s.MAC); err != nil {
+	err = s.stage.net.plug(s.Name, ns, linkName, s.MAC)
+	if err == nil && s.EtcdAddr.IsValid() {
+		err = s.stage.etcdNet.plug(s.Name, ns, etcdLinkName, s.etcdMAC())
+	}
+	if err != nil {
 		ns.close()
 		return err
 	}
@@ -81,13 +101,26 @@ func (s *Seat) Configure() error {
 	if s.Address6.IsValid() {
 		addresses = append(addresses, netip.PrefixFrom(s.Address6, 64))
 	}
-	return s.ns.configure(addresses...)
+	err := s.ns.configure(linkName, addresses...)
+	if err == nil && s.EtcdAddr.IsValid() {
+		err = s.ns.configure(etcdLinkName, netip.PrefixFrom(s.EtcdAddr, 64))
+	}
+	return err
+}
+
+func (s *Seat) etcdMAC() net.HardwareAddr {
+	mac := slices.Clone(s.MAC)
+	mac[1] = 2
+	return mac
 }
 
 // Cut is the moment of a power cut: no frame passes any more, and whatever the
 // kernel still says counts for nothing.
 func (s *Seat) Cut() error {
 	cut := s.stage.net.setPassing(s.Name, false)
+	if s.EtcdAddr.IsValid() {
+		cut = errors.Join(cut, s.stage.etcdNet.setPassing(s.Name, false))
+	}
 	if cut != nil {
 		// A port whose cable is out already has nothing to pass.
 		cut = s.stage.net.setCarrier(s.Name, false)
@@ -98,7 +131,11 @@ func (s *Seat) Cut() error {
 
 // Off follows Cut and takes the kernel away, with all addresses and processes.
 func (s *Seat) Off() error {
-	err := errors.Join(s.stage.net.unplug(s.Name), s.stage.Sampler.drop(s.life()))
+	err := s.stage.net.unplug(s.Name)
+	if s.EtcdAddr.IsValid() {
+		err = errors.Join(err, s.stage.etcdNet.unplug(s.Name))
+	}
+	err = errors.Join(err, s.stage.Sampler.drop(s.life()))
 	s.ns.close()
 	s.powered = false
 	return err
@@ -111,7 +148,7 @@ func (s *Seat) NetworkPath() string { return s.ns.path() }
 // with the node's power.
 func (s *Seat) Start(cmd *exec.Cmd) error { return s.ns.start(cmd) }
 
-// Mute cuts the node off in silence: it keeps its carrier, no frame passes in
+// Mute cuts the node off in silence, but for etcd's own network where there is one: it keeps its carrier, no frame passes in
 // either direction, and everything on it runs on.
 func (s *Seat) Mute() error { return s.stage.net.setPassing(s.Name, false) }
 
@@ -126,7 +163,7 @@ func (s *Seat) PlugCable() error { return s.stage.net.setCarrier(s.Name, true) }
 
 // AddVIP puts a virtual address on the node by hand, for ever.
 func (s *Seat) AddVIP(vip netip.Addr) error {
-	return s.ns.do(func() error { return addAddress(netip.PrefixFrom(vip, vip.BitLen()), "") })
+	return s.ns.do(func() error { return addAddress(netip.PrefixFrom(vip, vip.BitLen()), linkName, "") })
 }
 
 // DeleteVIP deletes a virtual address from the node by hand.

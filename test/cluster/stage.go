@@ -18,9 +18,11 @@ type Stage struct {
 	Sampler *Sampler
 	Witness *Witness // nil until StartWitness
 
-	dir    string // for logs
-	net    *netSwitch
-	client *namespace
+	dir     string // for logs
+	net     *netSwitch
+	client  *namespace
+	etcdNet *netSwitch   // for etcd alone; nil: it is on the same wire
+	hosts   []*namespace // that AddHost made
 }
 
 // NewStage makes a wire without masters; dir takes the observers' logs. It
@@ -57,7 +59,7 @@ func (s *Stage) addClient() (err error) {
 		return err
 	}
 	mac := []byte{0x02, 0, 198, 51, 100, 200}
-	if err := s.net.plug("client", s.client, mac); err != nil {
+	if err := s.net.plug("client", s.client, linkName, mac); err != nil {
 		return err
 	}
 	addresses := []netip.Prefix{clientPrefix4}
@@ -66,8 +68,29 @@ func (s *Stage) addClient() (err error) {
 			addresses = append(addresses, clientPrefix6)
 		}
 	}
-	return s.client.configure(addresses...)
+	return s.client.configure(linkName, addresses...)
 }
+
+// AddHost puts a further host on the wire, such as a gateway; the name is its
+// port's. MuteHost and UnmuteHost take it away and give it back.
+func (s *Stage) AddHost(name string, address netip.Prefix) error {
+	ns, err := newNamespace()
+	if err != nil {
+		return err
+	}
+	s.hosts = append(s.hosts, ns)
+	a := address.Addr().As16()
+	if err := s.net.plug(name, ns, linkName, append(net.HardwareAddr{0x02, 1}, a[12:]...)); err != nil {
+		return err
+	}
+	return ns.configure(linkName, address)
+}
+
+// MuteHost drops all frames of a host, in both directions.
+func (s *Stage) MuteHost(name string) error { return s.net.setPassing(name, false) }
+
+// UnmuteHost heals MuteHost.
+func (s *Stage) UnmuteHost(name string) error { return s.net.setPassing(name, true) }
 
 func (s *Stage) logFile(name string) (*os.File, error) {
 	f, err := os.Create(filepath.Join(s.dir, name))
@@ -109,8 +132,13 @@ func (s *Stage) Close() error {
 	if s.client != nil {
 		s.client.close()
 	}
-	if s.net != nil {
-		s.net.ns.close()
+	for _, ns := range s.hosts {
+		ns.close()
+	}
+	for _, n := range []*netSwitch{s.net, s.etcdNet} {
+		if n != nil {
+			n.ns.close()
+		}
 	}
 	return errors.Join(errs...)
 }
