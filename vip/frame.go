@@ -92,6 +92,24 @@ func question(mac net.HardwareAddr, a netip.Addr) ([]byte, error) {
 	return ndpFrame(mac, netip.IPv6Unspecified(), group, &ndp.NeighborSolicitation{TargetAddress: a})
 }
 
+// inquiry asks for the MAC of a host as a neighbour does who wants to send to it,
+// from an address of its own (RFC 826, RFC 4861 section 7.2.2). A question from no
+// address would make a host that is just looking whether its address is free give
+// it up (RFC 5227 section 2.1.1, RFC 4862 section 5.4.3).
+func inquiry(mac net.HardwareAddr, from, a netip.Addr) ([]byte, error) {
+	if a.Is4() {
+		return arpFrame(arp.OperationRequest, mac, from, zeroMAC, a)
+	}
+	group, err := ndp.SolicitedNodeMulticast(a)
+	if err != nil {
+		return nil, fmt.Errorf("encode NS for %v: %w", a, err)
+	}
+	return ndpFrame(mac, from, group, &ndp.NeighborSolicitation{
+		TargetAddress: a,
+		Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: mac}},
+	})
+}
+
 func ndpFrame(mac net.HardwareAddr, src, dst netip.Addr, m ndp.Message) ([]byte, error) {
 	body, err := ndp.MarshalMessageChecksum(m, src, dst)
 	if err != nil {

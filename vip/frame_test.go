@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ethernet"
 	"github.com/mdlayher/ndp"
 	"golang.org/x/net/bpf"
@@ -72,9 +71,8 @@ func TestParseClaim(t *testing.T) {
 		f[at] = b
 		return f
 	}
-	group, _ := ndp.SolicitedNodeMulticast(vip6)
 	na := frame(advertisement(macA, vip6))
-	request := frame(arpFrame(arp.OperationRequest, macA, vip4, zeroMAC, netip.MustParseAddr("198.51.100.1")))
+	request := frame(inquiry(macA, vip4, netip.MustParseAddr("198.51.100.1")))
 	for _, tt := range []struct {
 		name  string
 		frame []byte
@@ -92,7 +90,7 @@ func TestParseClaim(t *testing.T) {
 		{"advertised", na, &claim{addr: vip6, mac: macA, from: macA}},
 		{"advertised without option", frame(ndpFrame(macA, vip6, allNodes, &ndp.NeighborAdvertisement{TargetAddress: vip6})), &claim{addr: vip6, mac: macA, from: macA}},
 		{"detects duplicates", frame(question(macA, vip6)), &claim{addr: vip6, mac: macA, from: macA, probe: true}},
-		{"asks for the VIP", frame(ndpFrame(macA, netip.MustParseAddr("2001:db8::20"), group, &ndp.NeighborSolicitation{TargetAddress: vip6})), nil},
+		{"asks for the VIP", frame(inquiry(macA, netip.MustParseAddr("2001:db8::20"), vip6)), nil},
 		{"was routed", set(na, 14+7, 254), nil},
 		{"wrong checksum", set(na, 14+ipv6Header+2, 0), nil},
 		{"longer than it is", set(na, 14+5, 0xff), nil},

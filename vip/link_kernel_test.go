@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -220,7 +222,11 @@ func TestProbesMeet(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			mac, err := probeOne(t.Context(), li.public(), a, n, wait, listening{own: macSet{string(li.mac): true}, probesCount: true})
+			ask, err := question(li.mac, a)
+			if err != nil {
+				return err
+			}
+			mac, err := probeOne(t.Context(), li.public(), a, ask, n, wait, listening{own: macSet{string(li.mac): true}, probesCount: true})
 			there = mac != nil
 			return err
 		})
@@ -433,4 +439,71 @@ func TestReaches(t *testing.T) {
 		_, _, err := v.Reaches(t.Context(), []netip.Addr{there}, n, wait)
 		return errors.Is(err, ErrDown)
 	})
+}
+
+// TestReachesTakesNoAddressAway: a gateway that boots and is looking whether its
+// address is free must not hear from us that it is not.
+func TestReachesTakesNoAddressAway(t *testing.T) {
+	l := newLab(t)
+	l.inPeer(t, func() error {
+		return os.WriteFile("/proc/sys/net/ipv6/conf/"+l.peer+"/accept_dad", []byte("1"), 0)
+	})
+	v := l.vip(t, vip4)
+	booting := netip.MustParseAddr("2001:db8::77")
+	state := func() string { return ip(t, "-n", l.ns, "-6", "addr", "show", "dev", l.peer, "to", booting.String()) }
+	boot := func() {
+		_ = exec.Command("ip", "-n", l.ns, "addr", "del", booting.String()+"/64", "dev", l.peer).Run()
+		ip(t, "-n", l.ns, "addr", "add", booting.String()+"/64", "dev", l.peer)
+		contains(t, state(), "tentative")
+	}
+
+	// What would go wrong: the question that Probe asks.
+	boot()
+	li, err := v.resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(a netip.Addr) ([]byte, error) { return question(li.mac, a) }
+	own := listening{own: macSet{string(li.mac): true}}
+	eventually(t, "duplicate", func() bool {
+		if _, err := anyAnswers(t.Context(), li.public(), []netip.Addr{booting}, ask, 1, 20*time.Millisecond, own); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(state(), "dadfailed")
+	})
+
+	boot()
+	eventually(t, "answer", func() bool {
+		ok, _, err := v.Reaches(t.Context(), []netip.Addr{booting}, 1, 20*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	})
+	if s := state(); strings.Contains(s, "dadfailed") || strings.Contains(s, "tentative") {
+		t.Errorf("the gateway's address: %s", s)
+	}
+}
+
+// TestAskFrom: the VIP asks nobody, and no address of another link does.
+func TestAskFrom(t *testing.T) {
+	v := &VIP{addrs: vips()}
+	at := func(index int, prefix string) addrInfo {
+		return addrInfo{index: index, prefix: netip.MustParsePrefix(prefix)}
+	}
+	mine := []addrInfo{
+		at(2, "198.51.100.166/32"), at(3, "198.51.100.9/24"), at(2, "198.51.100.130/25"), at(2, "198.51.100.20/25"),
+		at(2, "2001:db8::166/128"), at(2, "2001:db8::162/64"), at(2, "fe80::5/64"),
+	}
+	for host, want := range map[string]string{
+		"198.51.100.1": "198.51.100.20", "198.51.100.200": "198.51.100.130", "203.0.113.1": "198.51.100.130",
+		"2001:db8::1": "2001:db8::162", "fe80::1": "fe80::5", "2001:db8:1::1": "2001:db8::162",
+	} {
+		if got, ok := v.askFrom(Link{Index: 2, Name: "eth0"}, mine, netip.MustParseAddr(host)); !ok || got.String() != want {
+			t.Errorf("%s is asked from %v (%v), want %s", host, got, ok, want)
+		}
+	}
+	if got, ok := v.askFrom(Link{Index: 2, Name: "eth0"}, mine[:2], netip.MustParseAddr("198.51.100.1")); ok {
+		t.Errorf("asked from %v", got)
+	}
 }

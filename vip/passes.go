@@ -24,10 +24,15 @@ func (v *VIP) Passes(ctx context.Context, others []netip.Addr, n int, wait time.
 	if !l.Up {
 		return false, fmt.Errorf("ask the link's neighbours: %s: %w", l.Name, ErrDown)
 	}
+	mine, err := v.kernel.addrs(everyAddress)
+	if err != nil {
+		return false, fmt.Errorf("ask the link's neighbours: list addresses: %w", err)
+	}
 	whom, err := v.neighbours(l.Index, others)
 	if err != nil {
 		return false, fmt.Errorf("ask the link's neighbours: %w", err)
 	}
+	whom = without(whom, mine)
 	if len(whom) == 0 {
 		return false, fmt.Errorf("ask the link's neighbours: %s has no gateway, and no other master is on it", l.Name)
 	}
@@ -35,7 +40,7 @@ func (v *VIP) Passes(ctx context.Context, others []netip.Addr, n int, wait time.
 	if err != nil {
 		return false, err
 	}
-	return anyAnswers(ctx, l, whom, n, wait, listening{own: own})
+	return anyAnswers(ctx, l, whom, v.asNeighbour(l, mine), n, wait, listening{own: own})
 }
 
 // Reaches reports whether one of the hosts answers on the VIP's link within n
@@ -53,10 +58,11 @@ func (v *VIP) Reaches(ctx context.Context, hosts []netip.Addr, n int, wait time.
 	if !l.Up {
 		return false, l, fmt.Errorf("ask the gateway: %s: %w", l.Name, ErrDown)
 	}
-	whom, err := v.notOwn(hosts)
+	mine, err := v.kernel.addrs(everyAddress)
 	if err != nil {
-		return false, l, fmt.Errorf("ask the gateway: %w", err)
+		return false, l, fmt.Errorf("ask the gateway: list addresses: %w", err)
 	}
+	whom := without(hosts, mine)
 	if len(whom) == 0 {
 		return false, l, errors.New("ask the gateway: this node is all that is named")
 	}
@@ -64,8 +70,38 @@ func (v *VIP) Reaches(ctx context.Context, hosts []netip.Addr, n int, wait time.
 	if err != nil {
 		return false, l, err
 	}
-	answered, err := anyAnswers(ctx, l, whom, n, wait, listening{own: own})
+	answered, err := anyAnswers(ctx, l, whom, v.asNeighbour(l, mine), n, wait, listening{own: own})
 	return answered, l, err
+}
+
+// asNeighbour makes the frames that ask for a host's MAC from an address of this
+// node. A link without any can only ask as if it wanted the host's address.
+func (v *VIP) asNeighbour(l Link, mine []addrInfo) func(netip.Addr) ([]byte, error) {
+	return func(a netip.Addr) ([]byte, error) {
+		from, ok := v.askFrom(l, mine, a)
+		if !ok {
+			return question(l.MAC, a)
+		}
+		return inquiry(l.MAC, from, a)
+	}
+}
+
+// askFrom chooses among this node's own addresses on the link, never the VIP: a
+// host that is asked notes who asks.
+func (v *VIP) askFrom(l Link, mine []addrInfo, a netip.Addr) (best netip.Addr, ok bool) {
+	for _, m := range mine {
+		from := m.prefix.Addr()
+		if m.index != l.Index || from.Is4() != a.Is4() || slices.Contains(v.addrs, from) {
+			continue
+		}
+		if m.prefix.Contains(a) {
+			return from, true
+		}
+		if !best.IsValid() {
+			best = from
+		}
+	}
+	return best, best.IsValid()
 }
 
 // neighbours are the gateways on the link, and those of the others that a route
@@ -92,24 +128,23 @@ func (v *VIP) neighbours(link int, others []netip.Addr) ([]netip.Addr, error) {
 			}
 		}
 	}
-	return v.notOwn(whom)
+	return whom, nil
 }
 
-// notOwn is the addresses that this node does not have, each once.
-func (v *VIP) notOwn(whom []netip.Addr) ([]netip.Addr, error) {
-	own, err := v.kernel.addrs([]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()})
-	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
+// everyAddress asks the kernel for all addresses, of both families.
+var everyAddress = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+
+// without is the addresses that this node does not have, each once.
+func without(whom []netip.Addr, own []addrInfo) []netip.Addr {
 	whom = slices.DeleteFunc(slices.Clone(whom), func(a netip.Addr) bool {
 		return slices.ContainsFunc(own, func(i addrInfo) bool { return i.prefix.Addr() == a })
 	})
 	slices.SortFunc(whom, netip.Addr.Compare)
-	return slices.Compact(whom), nil
+	return slices.Compact(whom)
 }
 
 // anyAnswers asks all of them at once and returns with the first answer.
-func anyAnswers(ctx context.Context, l Link, whom []netip.Addr, n int, wait time.Duration, what listening) (bool, error) {
+func anyAnswers(ctx context.Context, l Link, whom []netip.Addr, ask func(netip.Addr) ([]byte, error), n int, wait time.Duration, what listening) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
@@ -119,7 +154,12 @@ func anyAnswers(ctx context.Context, l Link, whom []netip.Addr, n int, wait time
 	answers := make(chan answer, len(whom))
 	for _, a := range whom {
 		go func() {
-			mac, err := probeOne(ctx, l, a, n, wait, what)
+			frame, err := ask(a)
+			if err != nil {
+				answers <- answer{err: err}
+				return
+			}
+			mac, err := probeOne(ctx, l, a, frame, n, wait, what)
 			answers <- answer{mac != nil, err}
 		}()
 	}

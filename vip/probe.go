@@ -59,7 +59,11 @@ func (v *VIP) probe(ctx context.Context, n int, wait time.Duration, probesCount 
 	answers := make(chan net.HardwareAddr, len(v.addrs))
 	for _, a := range v.addrs {
 		g.Go(func() error {
-			mac, err := probeOne(ctx, l, a, n, wait, listening{own, probesCount})
+			ask, err := question(l.MAC, a)
+			if err != nil {
+				return err
+			}
+			mac, err := probeOne(ctx, l, a, ask, n, wait, listening{own, probesCount})
 			if mac != nil {
 				cancel() // the other family need not wait for its end
 				answers <- mac
@@ -77,17 +81,13 @@ func (v *VIP) probe(ctx context.Context, n int, wait time.Duration, probesCount 
 }
 
 // probeOne returns nil, nil when nobody answered.
-func probeOne(ctx context.Context, l Link, a netip.Addr, n int, wait time.Duration, what listening) (net.HardwareAddr, error) {
+func probeOne(ctx context.Context, l Link, a netip.Addr, ask []byte, n int, wait time.Duration, what listening) (net.HardwareAddr, error) {
 	// Listening begins before the first question, or its answer could be missed.
 	w, err := openListener(l, a)
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	ask, err := question(l.MAC, a)
-	if err != nil {
-		return nil, err
-	}
 	heard := make(chan claim)
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(ctx)
