@@ -17,6 +17,7 @@ type Record struct {
 	Live bool
 
 	Cluster uint64 // ID of the etcd cluster it was seen in
+	Rev     int64  // revision of this value; for the order of things, never compared with another store's
 }
 
 // WatchLost says that changes may be missed until the next Record, which is

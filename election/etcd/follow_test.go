@@ -16,7 +16,7 @@ func records(events []Event) []Event {
 	var out []Event
 	for _, e := range events {
 		if r, ok := e.(Record); ok {
-			r.Cluster = 0
+			r.Cluster, r.Rev = 0, 0
 			out = append(out, r)
 		}
 		if _, ok := e.(WatchLost); ok {

@@ -25,6 +25,10 @@ type Config struct {
 	Prefix string // of the keys, ends with "/": /havip/v1/198.51.100.166/
 	Node   string // whose presence Publish sets
 
+	// History is the prefix of the history's keys, beside Prefix and not below it;
+	// "": none is kept.
+	History string
+
 	TTL         time.Duration // of the presence lease, whole seconds; 0: DefaultTTL
 	CallTimeout time.Duration // of one read or bookkeeping call; 0: DefaultCallTimeout
 
@@ -103,7 +107,7 @@ func (c Config) check() (tls bool, err error) {
 	case c.TTL < 0 || c.CallTimeout < 0:
 		return tls, errors.New("TTL and call timeout must not be negative")
 	}
-	return tls, nil
+	return tls, c.checkHistory()
 }
 
 func (c Config) recordKey() []byte       { return []byte(c.Prefix + "record") }

@@ -22,10 +22,11 @@ func (v *view) load(resp *pb.RangeResponse) []Event {
 	v.rev = resp.Header.GetRevision()
 	v.nodes = map[string]string{}
 	var record, call string
+	var rev int64
 	for _, kv := range resp.Kvs {
 		switch key := string(kv.Key); {
 		case key == string(v.cfg.recordKey()):
-			record = string(kv.Value)
+			record, rev = string(kv.Value), kv.ModRevision
 		case key == string(v.cfg.callKey()):
 			call = string(kv.Value)
 		default:
@@ -33,7 +34,7 @@ func (v *view) load(resp *pb.RangeResponse) []Event {
 		}
 	}
 	return []Event{
-		Record{Value: record, Cluster: v.cluster},
+		Record{Value: record, Cluster: v.cluster, Rev: rev},
 		Nodes{Values: maps.Clone(v.nodes)},
 		Call{Value: call},
 	}
@@ -52,7 +53,7 @@ func (v *view) apply(changes []*mvccpb.Event) []Event {
 		value := string(c.Kv.Value) // a deletion has none
 		switch key := string(c.Kv.Key); {
 		case key == string(v.cfg.recordKey()):
-			events = append(events, Record{Value: value, Live: true, Cluster: v.cluster})
+			events = append(events, Record{Value: value, Live: true, Cluster: v.cluster, Rev: c.Kv.ModRevision})
 		case key == string(v.cfg.callKey()):
 			events = append(events, Call{Value: value})
 		default:

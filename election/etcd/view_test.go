@@ -20,11 +20,11 @@ func TestViewLoad(t *testing.T) {
 			{Key: []byte("/p/history/1"), Value: []byte("of no concern")},
 			{Key: []byte("/p/nodes/"), Value: []byte("no name")},
 			{Key: []byte("/p/nodes/n2"), Value: []byte("well")},
-			{Key: []byte("/p/record"), Value: []byte("r1")},
+			{Key: []byte("/p/record"), Value: []byte("r1"), ModRevision: 38},
 		},
 	})
 	want := []Event{
-		Record{Value: "r1", Cluster: 7},
+		Record{Value: "r1", Cluster: 7, Rev: 38},
 		Nodes{Values: map[string]string{"n2": "well"}},
 		Call{Value: "handover"},
 	}
@@ -53,9 +53,9 @@ func TestViewApply(t *testing.T) {
 		{"each value of the record, in order",
 			[]*mvccpb.Event{put(41, "/p/record", "r1"), put(42, "/p/record", "r2"), del(43, "/p/record")},
 			[]Event{
-				Record{Value: "r1", Live: true, Cluster: 7},
-				Record{Value: "r2", Live: true, Cluster: 7},
-				Record{Live: true, Cluster: 7},
+				Record{Value: "r1", Live: true, Cluster: 7, Rev: 41},
+				Record{Value: "r2", Live: true, Cluster: 7, Rev: 42},
+				Record{Live: true, Cluster: 7, Rev: 43},
 			}},
 		{"presence once per response",
 			[]*mvccpb.Event{put(41, "/p/nodes/n1", "a"), put(42, "/p/nodes/n3", "b"), del(43, "/p/nodes/n2")},
