@@ -22,7 +22,7 @@ const (
 )
 
 // TestSocketDoc: the field by field part of docs/socket.md is the comments of
-// document.go, and every path and query of the API is named in the prose.
+// document.go and history.go, and every path and query of the API is named in the prose.
 func TestSocketDoc(t *testing.T) {
 	page, err := os.ReadFile(socketDoc)
 	if err != nil {
@@ -42,8 +42,8 @@ func TestSocketDoc(t *testing.T) {
 	} else if diff := cmp.Diff(want, string(old)); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", socketDoc, diff)
 	}
-	for _, s := range []string{SocketPath, PathStatus, PathHandover, PathDrain, PathUndrain, PathRelease, PathFormer,
-		QueryWait + "=" + WaitHeld, QueryTimeout + "=", fmt.Sprintf("schema number is %d", Schema)} {
+	for _, s := range []string{SocketPath, PathStatus, PathHistory, PathHandover, PathDrain, PathUndrain, PathRelease, PathFormer,
+		QueryWait + "=" + WaitHeld, QueryTimeout + "=", QuerySince + "=", QueryLimit + "=", fmt.Sprintf("schema number is %d", Schema)} {
 		if !bytes.Contains(before, []byte(s)) {
 			t.Errorf("%s does not speak of %s", socketDoc, s)
 		}
@@ -66,9 +66,13 @@ func jsonNames(typ reflect.Type) []string {
 	return names
 }
 
-// fieldDoc writes one table for each type of document.go, in its order.
+// fieldDoc writes one table for each type of the documents, in their order.
 func fieldDoc(t *testing.T) string {
-	file, err := parser.ParseFile(token.NewFileSet(), "document.go", nil, parser.ParseComments)
+	return fieldsOf(t, "document.go") + fieldsOf(t, "history.go") + "\n"
+}
+
+func fieldsOf(t *testing.T, name string) string {
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +91,7 @@ func fieldDoc(t *testing.T) string {
 			}
 		}
 	}
-	return b.String() + "\n"
+	return b.String()
 }
 
 func fieldRow(t *testing.T, f *ast.Field, values map[string]string) string {
@@ -129,7 +133,7 @@ func typeName(e ast.Expr) (string, string) {
 			return e.Name, ""
 		case "int", "int64":
 			return "integer", ""
-		case "Verdict", "RecordState", "Role", "APIServer", "Member", "EtcdState":
+		case "Verdict", "RecordState", "Role", "APIServer", "Member", "EtcdState", "HistoryKind":
 			return "string", e.Name
 		}
 		return "[" + e.Name + "](#" + strings.ToLower(e.Name) + ")", e.Name
