@@ -43,6 +43,7 @@ var confined = []struct {
 	{module + "/daemon/metrics", []string{"daemon"}, true, "numbers are for those who serve them"},
 	{module + "/cmd/…", nil, true, "main only builds: there is nothing in it to share"},
 	{module + "/daemon", []string{"cmd/havipd"}, true, "the shell is the outermost layer"},
+	{module + "/daemon/history", []string{"daemon"}, true, "facts are the daemons' own; others read the document"},
 	{module + "/daemon/status", []string{"daemon/…", "cmd/…", "test/…"}, true, "the document is for those who serve and show it"},
 	{module + "/vip", []string{"daemon"}, true, "who else may set an address?"},
 	{module + "/election/etcd", []string{"daemon"}, true, "who else may write the record?"},
@@ -67,6 +68,8 @@ var bounded = []struct {
 	{"daemon/member", nil, "a pure decision over facts that others gather", []string{"os", "io", "io/fs", "net", "net/http", "syscall", "context", "time"}},
 	{"vip", []string{"github.com/vishvananda/…", "github.com/mdlayher/…", "golang.org/x/…"}, "it does what it is told and knows nothing of elections", []string{"net/http"}},
 	{"configs", []string{module + "/election", "github.com/BurntSushi/toml", "go.yaml.in/yaml/v3"}, "a file can be checked where nothing runs; it asks the election which times are safe", []string{"net/http"}},
+	{"daemon/history", []string{module + "/daemon/status", module + "/election"}, "what is told of the past is put together without a clock and without I/O",
+		[]string{"os", "io", "net", "net/http", "context", "sync", "log/slog"}},
 	{"daemon/status", nil, "havipctl and whatever else reads the socket must not drag the daemon in", []string{"os"}},
 	{"daemon", []string{module + "/configs", module + "/daemon/metrics", module + "/daemon/status", module + "/election", module + "/election/etcd", module + "/daemon/member", module + "/vip",
 		"golang.org/x/…", "github.com/coreos/go-systemd/v22/…", "github.com/godbus/dbus/v5"}, "it joins the parts and adds none", nil},
@@ -76,7 +79,7 @@ var bounded = []struct {
 }
 
 // clockless must not read a clock though they use durations.
-var clockless = []string{"election", "election/sim"}
+var clockless = []string{"election", "election/sim", "daemon/history"}
 
 var clockReaders = []string{"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTimer", "NewTicker"}
 
