@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"havip/configs"
@@ -24,6 +25,12 @@ func (l *loop) command(c command) {
 	l.waiting[l.token] = c.answer
 	if c.drain != nil {
 		l.drain = *c.drain
+		l.waiting[l.token] = func(d election.Done) {
+			if d.Changed {
+				l.history.drained(l.drain != nil)
+			}
+			c.answer(d)
+		}
 	}
 	l.step(c.make(l.token))
 }
@@ -52,6 +59,7 @@ type faces struct {
 	draining sync.Mutex                                                         // file and machine hear of drains in the same order
 	claiming sync.Mutex                                                         // and of claims
 	removing sync.Mutex                                                         // of etcd's members: one look, one removal
+	history  atomic.Pointer[historian]                                          // nil: no loop
 
 	mu      sync.Mutex
 	box     *mailbox        // nil: no loop
@@ -99,6 +107,7 @@ func (f *faces) handler() http.Handler {
 	mux := http.NewServeMux()
 	f.public(mux)
 	mux.HandleFunc("GET "+status.PathStatus, f.status)
+	mux.HandleFunc("GET "+status.PathHistory, f.tellHistory)
 	mux.HandleFunc("POST "+status.PathHandover, f.root(f.handover))
 	mux.HandleFunc("POST "+status.PathDrain, f.root(f.drainOn))
 	mux.HandleFunc("POST "+status.PathUndrain, f.root(f.drainOff))
@@ -110,7 +119,7 @@ func (f *faces) handler() http.Handler {
 	mux.HandleFunc("GET "+status.PathFormer, f.formerLook)
 	mux.HandleFunc("POST "+status.PathFormer, f.root(f.formerRemove))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		for _, p := range []string{status.PathStatus, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathShutdown, status.PathRelease, status.PathClaim, status.PathClaimEnd, status.PathFormer} {
+		for _, p := range []string{status.PathStatus, status.PathHistory, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathShutdown, status.PathRelease, status.PathClaim, status.PathClaimEnd, status.PathFormer} {
 			if r.URL.Path == p {
 				status.WriteFailure(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s", p, r.Method), "")
 				return
@@ -229,6 +238,26 @@ func dialMember(ctx context.Context, host string) (status.Member, string) {
 	}
 	c.Close()
 	return status.MemberUnknown, "accepts connections, its havipd says nothing"
+}
+
+func (f *faces) tellHistory(w http.ResponseWriter, r *http.Request) {
+	since, limit, err := status.ReadHistory(r.URL.Query(), f.clock.Wall())
+	if err != nil {
+		status.WriteFailure(w, http.StatusBadRequest, err.Error(), "")
+		return
+	}
+	h := f.history.Load()
+	if h == nil {
+		status.WriteFailure(w, http.StatusConflict, notRunning, notRunningHint)
+		return
+	}
+	f.mu.Lock()
+	cfg := f.cfg
+	f.mu.Unlock()
+	d := h.tell(r.Context())
+	d.VIP = cfg.VIP.Addresses
+	d.Cut(since, limit)
+	status.WriteAnswer(w, d)
 }
 
 func (f *faces) handover(w http.ResponseWriter, r *http.Request) {

@@ -142,7 +142,7 @@ func (d *daemon) elect(ctx, life context.Context, cfg *configs.Config, self conf
 	}
 	store, err := etcd.New(etcd.Config{
 		Endpoint: cfg.Etcd.Endpoint, CA: cfg.Etcd.CA, Cert: cfg.Etcd.Cert, Key: cfg.Etcd.Key,
-		Prefix: "/havip/v1/" + cfg.VIPKey() + "/", Node: self.Name, Log: d.Log,
+		Prefix: "/havip/v1/" + cfg.VIPKey() + "/", History: "/havip/history/v1/" + cfg.VIPKey() + "/", Node: self.Name, Log: d.Log,
 	})
 	if err != nil {
 		d.trouble("etcd cannot be used", err, cfg)
@@ -169,7 +169,7 @@ func (d *daemon) elect(ctx, life context.Context, cfg *configs.Config, self conf
 	return err
 }
 
-func (d *daemon) newLoop(cfg *configs.Config, self configs.Master, timing election.Timing, lock Lock, a Address) *loop {
+func (d *daemon) newLoop(cfg *configs.Config, self configs.Master, timing election.Timing, lock Store, a Address) *loop {
 	l := &loop{
 		clock: d.clock, log: d.Log, box: newMailbox(), lock: lock, address: a, notifier: d.notifier,
 		announce: make(chan struct{}, 1), dropped: d.Dropped,
@@ -179,6 +179,7 @@ func (d *daemon) newLoop(cfg *configs.Config, self configs.Master, timing electi
 		watchdog: watchdogEvery(),
 	}
 	l.caller = newCaller(a, d.clock, func(ev election.Event) { l.box.put(ev) })
+	l.history = newHistorian(lock, d.clock, d.Log, d.StateDir, cfg.VIPKey(), self.Name)
 	l.keeper = newKeeper(d.RunDir, cfg.VIPKey(), func(ev election.Event) { l.box.put(ev) }, func(err error) {
 		d.Log.Error("keep the state for the next start", "err", err)
 	})
@@ -201,17 +202,22 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	if err != nil {
 		d.Log.Warn("this node counts as drained", "err", err)
 	}
+	if err := l.history.load(); err != nil {
+		d.Log.Warn("the history of before is not known", "err", err)
+	}
 	var first []election.Action
 	l.machine, first = election.New(election.Config{
 		Node: l.self.Name, Incarnation: l.process, Timing: l.timing,
 		Priority: l.cfg.Priority(l.self.Name), Preempt: l.cfg.Election.Preempt,
 	}, l.now(), saved, l.drain != nil)
 	d.faces.setLoop(l.box, address, l.cfg, l.self)
+	d.faces.history.Store(l.history)
 
 	inner, end := context.WithCancel(life)
 	defer end()
 	l.stop = end
 	g, inner := errgroup.WithContext(inner)
+	go l.history.run(inner) // not awaited: a disk that hangs must not keep the daemon
 	put := func(ev any) { l.box.put(ev) }
 	// A daemon without one of its senses must not go on, nor leave the address
 	// behind: it gives the address away first, and then ends with the error.

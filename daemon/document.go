@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"havip/configs"
+	"havip/daemon/history"
 	"havip/daemon/status"
 	"havip/election"
 	"havip/election/etcd"
@@ -156,21 +157,15 @@ func (l *loop) selfFacts(v election.View) status.Self {
 	return s
 }
 
-// planned are the reasons that somebody asked for.
-var planned = []string{"handover by an operator", "released by an operator", " is drained", " stops", " shuts down"}
-
 func lastMove(r election.Record) *status.LastMove {
 	m := r.Move
 	if m == nil {
 		return nil
 	}
-	out := &status.LastMove{From: m.From, To: m.To, At: time.UnixMilli(m.AtMS), Reason: m.Reason, Chosen: m.Chosen, LostAt: unixMS(m.LostMS)}
+	out := &status.LastMove{From: m.From, To: m.To, At: time.UnixMilli(m.AtMS), Reason: m.Reason, Chosen: m.Chosen, LostAt: unixMS(m.LostMS), Planned: history.Planned(m.Reason)}
 	if m.LostMS > 0 && m.To != "" && m.AtMS >= m.LostMS {
 		gap := m.AtMS - m.LostMS
 		out.GapMS = &gap
-	}
-	for _, p := range planned {
-		out.Planned = out.Planned || strings.Contains(m.Reason, p)
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -59,8 +60,11 @@ func (b *bench) clock() Clock {
 type cell struct {
 	lock    sync.Mutex
 	record  string
+	rev     int64
 	call    string
 	nodes   map[string]string
+	history []etcd.Kept     // the newest first
+	keeps   int             // calls of Keep that added something
 	mute    map[string]bool // clients that get no answer, and see nothing
 	sinks   map[string]func(etcd.Event)
 	writing int // calls under way
@@ -75,6 +79,8 @@ type fakeLock struct {
 	publish func(string)
 	call    func(context.Context, string) error
 	leave   func(context.Context) error
+	keep    func(ctx context.Context, key, value string, most int) error
+	history func(ctx context.Context, most int, quorum bool) ([]etcd.Kept, error)
 }
 
 func (f *fakeLock) Run(ctx context.Context, sink func(etcd.Event)) error { return f.run(ctx, sink) }
@@ -85,6 +91,12 @@ func (f *fakeLock) Read(ctx context.Context) (string, error)     { return f.read
 func (f *fakeLock) Publish(value string)                         { f.publish(value) }
 func (f *fakeLock) Call(ctx context.Context, value string) error { return f.call(ctx, value) }
 func (f *fakeLock) Leave(ctx context.Context) error              { return f.leave(ctx) }
+func (f *fakeLock) Keep(ctx context.Context, key, value string, most int) error {
+	return f.keep(ctx, key, value, most)
+}
+func (f *fakeLock) History(ctx context.Context, most int, quorum bool) ([]etcd.Kept, error) {
+	return f.history(ctx, most, quorum)
+}
 
 // ready is the status of a member that is well.
 func ready(leader bool) etcd.Status {
@@ -117,6 +129,17 @@ func (c *cell) client(node string) *fakeLock {
 		defer c.lock.Unlock()
 		return c.record, nil
 	}
+	f.keep = func(ctx context.Context, key, value string, most int) error {
+		return c.keep(ctx, node, key, value, most)
+	}
+	f.history = func(ctx context.Context, most int, _ bool) ([]etcd.Kept, error) {
+		if err := c.answers(ctx, node); err != nil {
+			return nil, err
+		}
+		c.lock.Lock()
+		defer c.lock.Unlock()
+		return slices.Clone(c.history[:min(most, len(c.history))]), nil
+	}
 	f.call = func(ctx context.Context, v string) error {
 		if err := c.answers(ctx, node); err != nil {
 			return err
@@ -138,7 +161,7 @@ func (c *cell) follow(node string, sink func(etcd.Event)) {
 		c.sinks = map[string]func(etcd.Event){}
 	}
 	c.sinks[node] = sink
-	sink(etcd.Record{Value: c.record})
+	sink(etcd.Record{Value: c.record, Rev: c.rev})
 	sink(etcd.Nodes{Values: cloned(c.nodes)})
 	sink(etcd.Call{Value: c.call})
 	sink(ready(node == "n1"))
@@ -172,8 +195,26 @@ func (c *cell) swap(ctx context.Context, node, expect, value string) etcd.Result
 		return etcd.Result{Outcome: etcd.Refused, Current: c.record}
 	}
 	c.record = value
-	c.tell(etcd.Record{Value: value, Live: true})
+	c.rev++
+	c.tell(etcd.Record{Value: value, Live: true, Rev: c.rev})
 	return etcd.Result{Outcome: etcd.Committed}
+}
+
+// keep adds to the history as etcd does.
+func (c *cell) keep(ctx context.Context, node, key, value string, most int) error {
+	if err := c.answers(ctx, node); err != nil {
+		return err
+	}
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if slices.ContainsFunc(c.history, func(k etcd.Kept) bool { return k.Key == key }) {
+		return nil
+	}
+	c.rev++
+	c.keeps++
+	c.history = slices.Insert(c.history, 0, etcd.Kept{Key: key, Value: value, Created: c.rev})
+	c.history = c.history[:min(most, len(c.history))]
+	return nil
 }
 
 func (c *cell) setNode(node, value string) {
@@ -215,6 +256,15 @@ func (c *cell) silence(node string, events ...etcd.Event) {
 			sink(e)
 		}
 	}
+}
+
+// speak lets a mute client be answered again, from a first read on.
+func (c *cell) speak(node string) {
+	c.lock.Lock()
+	delete(c.mute, node)
+	sink := c.sinks[node]
+	c.lock.Unlock()
+	c.follow(node, sink)
 }
 
 func (c *cell) current() string {

@@ -27,6 +27,20 @@ type Lock interface {
 	Leave(ctx context.Context) error
 }
 
+// Archive is the history in etcd; *etcd.Store implements it.
+type Archive interface {
+	// Keep adds a value, unless its key is there, and leaves the newest most.
+	Keep(ctx context.Context, key, value string, most int) error
+	// History reads the newest values; without a quorum what the member has.
+	History(ctx context.Context, most int, quorum bool) ([]etcd.Kept, error)
+}
+
+// Store is etcd as a loop needs it.
+type Store interface {
+	Lock
+	Archive
+}
+
 // Address is the virtual IP on this node; *vip.VIP implements it.
 type Address interface {
 	// Set gives the address a lifetime in whole seconds; the call must not take
@@ -63,4 +77,4 @@ type Clock struct {
 func SystemClock() Clock { return Clock{Boot: vip.Now, Wall: time.Now} }
 
 var _ Address = (*vip.VIP)(nil)
-var _ Lock = (*etcd.Store)(nil)
+var _ Store = (*etcd.Store)(nil)

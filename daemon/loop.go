@@ -47,6 +47,7 @@ type loop struct {
 	caller   *caller
 	address  Address
 	keeper   *keeper
+	history  *historian
 	notifier *notifier
 	announce chan struct{}
 	ownedTil atomic.Int64 // any goroutine: until when the neighbours may be told
@@ -227,6 +228,7 @@ func (l *loop) handle(ev any) {
 func (l *loop) fromEtcd(ev etcd.Event) {
 	switch e := ev.(type) {
 	case etcd.Record:
+		l.history.record(e)
 		l.step(election.Observed{Value: e.Value, Live: e.Live})
 	case etcd.WatchLost:
 		l.log.Debug("watch lost", "reason", e.Err)
@@ -247,6 +249,7 @@ func (l *loop) fromEtcd(ev etcd.Event) {
 		if l.etcdAnswers() {
 			l.answered = l.clock.Boot()
 		}
+		l.history.etcdAnswers(l.etcdAnswers(), e.Reason)
 		local := e.State == etcd.Ready && e.Local
 		l.step(election.Etcd{Local: local, Elsewhere: !local && e.Via != "" && !e.Local, Reason: etcdReason(e)})
 		l.publish()

@@ -35,6 +35,7 @@ func (l *loop) perform(acts []election.Action) {
 			l.count(a)
 			l.log.Info("transition", "from", a.From.String(), "to", a.To.String(), "reason", a.Reason)
 			l.remember(fmt.Sprintf("%s -> %s: %s", a.From, a.To, a.Reason))
+			l.history.note(a)
 		case election.Warn:
 			l.log.Warn(a.Text)
 			l.remember(a.Text)

@@ -219,7 +219,7 @@ func TestSocketAnswers(t *testing.T) {
 		{"POST", "/metrics", "", 405, "does not take POST"},
 		{"GET", "/v1/handover", "", 405, "does not take GET"},
 		{"DELETE", "/v1/drain", "", 405, "does not take DELETE"},
-		{"GET", "/v1/history", "", 404, "no such path"},
+		{"GET", "/v1/nothing", "", 404, "no such path"},
 		{"GET", "/", "", 404, "no such path"},
 		{"POST", "/v1/handover", `{"to": 7}`, 400, "read request"},
 		{"POST", "/v1/handover", `{"too": "n2"}`, 400, "unknown field"},
