@@ -101,6 +101,12 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, _ := io.ReadAll(r.Body)
 	f.mu.Lock()
+	if r.URL.Path == status.PathHistory && f.answers[r.URL.Path] == nil {
+		defer f.mu.Unlock()
+		f.change = r.URL.RequestURI()
+		f.serveHistory(w, r)
+		return
+	}
 	if strings.HasPrefix(r.URL.Path, status.PathClaim) && f.granted != "absent" {
 		defer f.mu.Unlock()
 		f.serveClaim(w, r, body)
@@ -114,6 +120,20 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w)
+}
+
+// serveHistory serves the first document that was named.
+func (f *fake) serveHistory(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(f.names[0], "!") {
+		misbehave(w, r, f.names[0])
+		return
+	}
+	b, err := os.ReadFile(filepath.Join(f.docs, f.names[0]+".json"))
+	if err != nil {
+		status.WriteFailure(w, http.StatusInternalServerError, err.Error(), "")
+		return
+	}
+	_, _ = w.Write(b)
 }
 
 // grant says what becomes of the next claims.

@@ -51,7 +51,7 @@ func scriptMain() {
 //	daemon NAME…         serve these documents on $SOCK, one for each status call,
 //	                     the last one again and again; also !hang, !drop, !schema, !garbage
 //	answer PATH CODE TEXT  what a changing call answers
-//	asked TEXT           the last changing call was this
+//	asked TEXT           the last changing call was this, or the last one for the history
 //	served N             wait until N status calls were answered
 //	stopdaemon           end it; the socket goes with it
 //	exit CODE CMD ARG…   run a command that ends with this exit code
