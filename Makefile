@@ -55,9 +55,11 @@ KUBERNETES     ?= v1.34.4
 ETCD           ?= v3.6.5
 KUBE            = $(CACHE)/k8s/$(KUBERNETES)
 
-# What a cluster is upgraded to: the minor version after it.
-NEXT           ?= v1.35.4
+# What a cluster is upgraded to: the minor version after it. Empty: it is not, and
+# the test says so.
+NEXT           ?= $(if $(filter v1.34.%,$(KUBERNETES)),v1.35.4)
 NEXT_ETCD      ?= v3.6.6
+AFTER           = $(if $(NEXT),$(CACHE)/k8s/$(NEXT))
 
 # Where the end-to-end tests find the package, and what they are told.
 E2E  := $(BUILD)/e2e
@@ -196,7 +198,7 @@ e2e-short: root go
 .PHONY: e2e-run
 e2e-run:
 	@echo "== clusters on machines that boot, by the real kubeadm $(KUBERNETES)"
-	@$(WITH_GO) $(call counted,e2e,-timeout 90m ./test/e2e $(WITH) -next $(CACHE)/k8s/$(NEXT) $(if $(CASES),-run '$(CASES)'))
+	@$(WITH_GO) $(call counted,e2e,-timeout 90m ./test/e2e $(WITH) -next '$(AFTER)' $(if $(CASES),-run '$(CASES)'))
 
 ##@ Long runs
 
@@ -207,7 +209,7 @@ e2e: root kubernetes kubernetes-next packages-boot e2e-package ## every case on 
 .PHONY: e2e-report
 e2e-report: root kubernetes kubernetes-next packages-boot e2e-package ## every case on real clusters REPEAT=10 times; writes docs/clusters.md (sudo)
 	@mkdir -p docs
-	@$(WITH_GO) go test -timeout 0 -v ./test/e2e $(WITH) -next $(CACHE)/k8s/$(NEXT) -repeat $(REPEAT) -report $(CURDIR)/docs/clusters.md
+	@$(WITH_GO) go test -timeout 0 -v ./test/e2e $(WITH) -next '$(AFTER)' -repeat $(REPEAT) -report $(CURDIR)/docs/clusters.md
 	@$(call give_back,docs)
 
 .PHONY: kubeadm-test
@@ -255,7 +257,7 @@ kubernetes: go
 	@$(WITH_GO) test/kubernetes.sh build $(KUBE) $(KUBERNETES) $(ETCD)
 
 kubernetes-next: go
-	@$(WITH_GO) test/kubernetes.sh build $(CACHE)/k8s/$(NEXT) $(NEXT) $(NEXT_ETCD)
+	@$(if $(NEXT),$(WITH_GO) test/kubernetes.sh build $(AFTER) $(NEXT) $(NEXT_ETCD))
 
 # Built anew each time, as for the packages' own tests.
 .PHONY: e2e-package
