@@ -203,16 +203,24 @@ const (
 
 // Etcd is the etcd cluster as this node sees it.
 type Etcd struct {
-	State         EtcdState `json:"state"`                    // of the local member
-	Reason        string    `json:"reason,omitempty"`         // why it is not ready, one clause
-	Elsewhere     bool      `json:"elsewhere,omitempty"`      // the local member is not ready, but another one answers, with quorum; what is shown comes from it
-	SilentMS      *int64    `json:"silent_ms,omitempty"`      // since etcd last answered with a quorum behind it; absent: it answers, or never did
-	Members       int       `json:"members"`                  // voting members by the last known member list, 0: not known
-	Healthy       int       `json:"healthy"`                  // voting members that answer this node and have a leader
-	QuorumNeeded  int       `json:"quorum_needed"`            // judged: members/2 + 1
-	OneMoreLoses  []string  `json:"one_more_failure_loses"`   // judged: what is lost with the next member: "quorum", "the API", "the VIP"; empty: nothing
-	Alarms        []string  `json:"alarms"`                   // raised alarms, "NOSPACE on n2"
-	MemberVersion string    `json:"member_version,omitempty"` // etcd version of the local member
+	State         EtcdState    `json:"state"`                    // of the local member
+	Reason        string       `json:"reason,omitempty"`         // why it is not ready, one clause
+	Elsewhere     bool         `json:"elsewhere,omitempty"`      // the local member is not ready, but another one answers, with quorum; what is shown comes from it
+	SilentMS      *int64       `json:"silent_ms,omitempty"`      // since etcd last answered with a quorum behind it; absent: it answers, or never did
+	Members       int          `json:"members"`                  // voting members by the last known member list, 0: not known
+	Healthy       int          `json:"healthy"`                  // voting members that answer this node and have a leader
+	QuorumNeeded  int          `json:"quorum_needed"`            // judged: members/2 + 1
+	OneMoreLoses  []string     `json:"one_more_failure_loses"`   // judged: what is lost with the next member: "quorum", "the API", "the VIP"; empty: nothing
+	Alarms        []string     `json:"alarms"`                   // raised alarms, "NOSPACE on n2"
+	MemberVersion string       `json:"member_version,omitempty"` // etcd version of the local member
+	List          []EtcdMember `json:"list"`                     // every member, learners too, by the last known member list
+}
+
+// EtcdMember is one line of etcd's member list.
+type EtcdMember struct {
+	Name       string   `json:"name"`        // "" until it has started once
+	ClientURLs []string `json:"client_urls"` // where others reach it, by its own word
+	Learner    bool     `json:"learner"`     // it has no vote (yet)
 }
 
 // Address is the VIP on this node's link.

@@ -65,6 +65,7 @@ func settleLists(d *Document) {
 	settle(&d.Warnings)
 	settle(&d.Events)
 	settle(&d.Etcd.Alarms)
+	settle(&d.Etcd.List)
 	settle(&d.Address.States)
 	settle(&d.Address.Warnings)
 	settle(&d.Address.Conflicts)
