@@ -25,11 +25,19 @@ type System struct {
 	Addresses func() ([]netip.Addr, error)
 	Resolve   func(ctx context.Context, name string) ([]netip.Addr, error)
 	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// What only kubeadm/check looks at.
+	Links        func() ([]Link, error)
+	Ask          func(ctx context.Context, program string, args ...string) (string, error)
+	Synchronised func() (bool, error) // the clock, by the kernel's word
 }
 
 // Node is the machine that this process runs on.
 func Node() System {
-	return System{Root: "/", UID: os.Geteuid(), Addresses: ownAddresses, Resolve: resolve, Dial: new(net.Dialer).DialContext}
+	return System{
+		Root: "/", UID: os.Geteuid(), Addresses: ownAddresses, Resolve: resolve, Dial: new(net.Dialer).DialContext,
+		Links: ownLinks, Ask: Ask, Synchronised: synchronised,
+	}
 }
 
 func ownAddresses() ([]netip.Addr, error) {
@@ -194,7 +202,7 @@ func (s System) rivals(c *configs.Config) []Rival {
 		if err != nil {
 			continue
 		}
-		if slices.ContainsFunc(containers, func(one configs.Container) bool { return kubeVIP(one, c) }) {
+		if slices.ContainsFunc(containers, func(one configs.Container) bool { return HoldsVIP(one, c) }) {
 			list = append(list, Rival{"kube-vip in " + s.inside(path), "move the manifest away, and wait until its pod has gone"})
 		}
 	}
@@ -204,11 +212,11 @@ func (s System) rivals(c *configs.Config) []Rival {
 	return list
 }
 
-// kubeVIP reports whether a container is a kube-vip that holds the VIP of the
+// HoldsVIP reports whether a container is a kube-vip that holds the VIP of the
 // control plane: by what it is told to do, not by the name of its image. One that
 // only serves Services is no rival. Each setting has a variable and a flag
 // (docs/flags/index.md of kube-vip); "vip" names are from before 0.6.
-func kubeVIP(one configs.Container, c *configs.Config) bool {
+func HoldsVIP(one configs.Container, c *configs.Config) bool {
 	if !yes(one.Env["cp_enable"]) && !yes(one.Flags["controlplane"]) {
 		return false
 	}

@@ -12,8 +12,7 @@ import (
 // Look gathers the facts and the phases that this kubeadm lists.
 func (r *Runner) Look(ctx context.Context, command string) (Facts, []Phase) {
 	f := r.System.Gather(ctx, r.Config, command)
-	f.Kubeadm = askVersion(ctx, "kubeadm", "version", "-o", "short")
-	f.Kubelet = askVersion(ctx, "kubelet", "--version")
+	f.Kubeadm, f.Kubelet = AskVersions(ctx)
 	if f.Kubeadm.Error != "" {
 		return f, nil
 	}

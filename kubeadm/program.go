@@ -22,6 +22,14 @@ const killAfter = 10 * time.Second
 
 // ask runs a program for its answer.
 func ask(ctx context.Context, path string, args ...string) (string, error) {
+	said, err := answer(ctx, path, args)
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", path, strings.Join(args, " "), err)
+	}
+	return said, nil
+}
+
+func answer(ctx context.Context, path string, args []string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
@@ -33,16 +41,37 @@ func ask(ctx context.Context, path string, args ...string) (string, error) {
 		if i := strings.LastIndexByte(last, '\n'); i >= 0 {
 			last = last[i+1:]
 		}
-		return "", fmt.Errorf("%s %s: %w: %s", path, strings.Join(args, " "), err, last)
+		return "", fmt.Errorf("%w: %s", err, last)
 	}
 	return said.String(), nil
+}
+
+// ErrNotInstalled says that a program is not in PATH.
+var ErrNotInstalled = errors.New("is not installed (not in PATH)")
+
+// Ask finds a program and runs it for its answer. ctx bounds it.
+func Ask(ctx context.Context, name string, args ...string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("%s %w", name, ErrNotInstalled)
+	}
+	said, err := answer(ctx, path, args)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	return said, nil
+}
+
+// AskVersions asks kubeadm and kubelet for their versions.
+func AskVersions(ctx context.Context) (kubeadm, kubelet Program) {
+	return askVersion(ctx, "kubeadm", "version", "-o", "short"), askVersion(ctx, "kubelet", "--version")
 }
 
 // askVersion finds a program and asks for its version.
 func askVersion(ctx context.Context, name string, args ...string) Program {
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return Program{Error: "is not installed (not in PATH)"}
+		return Program{Error: ErrNotInstalled.Error()}
 	}
 	said, err := ask(ctx, path, args...)
 	if err != nil {

@@ -129,7 +129,7 @@ daemon does not run or hangs, 5 permission denied or its answer not understood.
 	root.SetVersionTemplate("havipctl {{.Version}}\n")
 	root.PersistentFlags().StringVar(&c.socket, "socket", status.SocketPath, "socket of the daemon")
 	root.PersistentFlags().DurationVar(&c.timeout, "timeout", status.DefaultTimeout, "how long the daemon may take to answer")
-	root.AddCommand(c.statusCommand(), c.historyCommand(), c.handoverCommand(), c.drainCommand(), c.undrainCommand(), c.releaseCommand(), c.claimCommand(),
+	root.AddCommand(c.statusCommand(), c.historyCommand(), c.handoverCommand(), c.drainCommand(), c.undrainCommand(), c.releaseCommand(), c.claimCommand(), c.checkCommand(),
 		c.initCommand(), c.joinCommand(), c.bootstrapCommand(), c.tokenCommand(), c.resetCommand(), c.configCommand(), c.versionCommand())
 	return root
 }

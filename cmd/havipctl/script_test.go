@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -34,15 +36,32 @@ func scriptMain() {
 		return
 	}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		if network == "tcp" {
-			network, address = "unix", filepath.Join(root, "endpoint")
+		if network != "tcp" {
+			return new(net.Dialer).DialContext(ctx, network, address)
 		}
-		return new(net.Dialer).DialContext(ctx, network, address)
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", filepath.Join(root, "endpoint"))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: unix.EHOSTUNREACH}
+		}
+		return conn, err
 	}
-	node := kubeadm.System{Root: root, UID: 0, Dial: dial, Addresses: func() ([]netip.Addr, error) {
-		return []netip.Addr{netip.MustParseAddr(os.Getenv("NODE"))}, nil
-	}}
+	own := netip.MustParseAddr(os.Getenv("NODE"))
+	node := kubeadm.System{
+		Root: root, UID: 0, Dial: dial, Addresses: func() ([]netip.Addr, error) { return []netip.Addr{own}, nil },
+		Links: func() ([]kubeadm.Link, error) {
+			return []kubeadm.Link{{Name: "eth0", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Up: true, Carrier: true, Prefixes: []netip.Prefix{netip.PrefixFrom(own, 24)}}}, nil
+		},
+		Ask: askFakes, Synchronised: func() (bool, error) { return true, nil },
+	}
 	os.Exit(run(node, os.Getenv("STATE")))
+}
+
+// askFakes knows the programs that are fakes, and none of this machine.
+func askFakes(ctx context.Context, program string, args ...string) (string, error) {
+	if program != "kubeadm" && program != "kubelet" {
+		return "", fmt.Errorf("%s %w", program, kubeadm.ErrNotInstalled)
+	}
+	return kubeadm.Ask(ctx, program, args...)
 }
 
 // TestScripts runs the real main against a daemon that serves the documents of

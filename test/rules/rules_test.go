@@ -35,7 +35,8 @@ var confined = []struct {
 	{"github.com/godbus/…", []string{"daemon"}, true, "only to ask logind, with an end to every call"},
 	{"github.com/prometheus/…", []string{"daemon/metrics"}, true, "it registers by panics and global state, and can serve by itself: one package keeps to what it is told, and the loop never meets it"},
 	{"os/exec", []string{"kubeadm", "test/…"}, false, "the daemon starts no programs; havipctl starts kubeadm, by its runner alone"},
-	{module + "/kubeadm", []string{"cmd/havipctl", "test/kubeadm"}, true, "it runs programs as root: never in the daemon"},
+	{module + "/kubeadm", []string{"cmd/havipctl", "kubeadm/check", "test/kubeadm"}, true, "it runs programs as root: never in the daemon"},
+	{module + "/kubeadm/check", []string{"cmd/havipctl"}, true, "it asks programs, and what it tells is for a person: never in the daemon"},
 	{"unsafe", []string{"vip"}, false, "only a timer that the standard library lacks is worth it"},
 	{"net/http", []string{"daemon/…", "cmd/havipctl", "test/…"}, false, "the socket and the API server's health are the daemon's"},
 	{"log", []string{"test/…"}, false, "slog; the log package writes to a stderr that may block"},
@@ -75,7 +76,8 @@ var bounded = []struct {
 		"golang.org/x/…", "github.com/coreos/go-systemd/v22/…", "github.com/godbus/dbus/v5"}, "it joins the parts and adds none", nil},
 	{"cmd/havipd", []string{module + "/daemon", module + "/daemon/status"}, "main only builds", nil},
 	{"kubeadm", []string{module + "/configs", "go.yaml.in/yaml/v3", "golang.org/x/sys/unix"}, "it asks the daemon through an interface of its own, and the address and etcd are not its business", []string{"net/http"}},
-	{"cmd/havipctl", []string{module + "/configs", module + "/daemon/status", module + "/kubeadm", "github.com/spf13/cobra", "golang.org/x/sys/unix"}, "it asks the daemon; the address and etcd are not its business", nil},
+	{"kubeadm/check", []string{module + "/configs", module + "/kubeadm"}, "it only looks: programs are asked by kubeadm's Ask, and what the daemon sees it is told as facts of its own", []string{"net/http"}},
+	{"cmd/havipctl", []string{module + "/configs", module + "/daemon/status", module + "/kubeadm", module + "/kubeadm/check", "github.com/spf13/cobra", "golang.org/x/sys/unix"}, "it asks the daemon; the address and etcd are not its business", nil},
 }
 
 // clockless must not read a clock though they use durations.
@@ -164,6 +166,7 @@ func TestRulesBite(t *testing.T) {
 		{"election", "os"}, {"election", "github.com/google/go-cmp/cmp"}, {"daemon", "go.etcd.io/etcd/client/v3"},
 		{"cmd/havipctl", module + "/vip"}, {"configs", module + "/vip"}, {"daemon/status", module + "/election"},
 		{"vip", module + "/test/cluster"}, {"daemon", "os/exec"}, {"cmd/havipctl", "os/exec"}, {"daemon", module + "/kubeadm"}, {"kubeadm", module + "/daemon/member"}, {"kubeadm", module + "/daemon/status"}, {"test/faults", module + "/daemon"},
+		{"kubeadm/check", "os/exec"}, {"kubeadm/check", module + "/daemon/status"},
 	} {
 		if broken(file{dir: c.dir}, c.imports) == nil {
 			t.Errorf("%s may import %s", c.dir, c.imports)
