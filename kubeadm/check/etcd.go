@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -77,7 +78,7 @@ func judgeMembers(f *Facts, r *reporter) {
 	voting := 0
 	for _, m := range e.Members {
 		if m.Learner {
-			r.warn(m.Name, "is a learner", "if it is not joining at this moment: etcdctl member promote, or etcdctl member remove")
+			r.warn(cmp.Or(m.Name, "a member that never started"), "is a learner", "if it is not joining at this moment: etcdctl member promote, or etcdctl member remove")
 			continue
 		}
 		voting++

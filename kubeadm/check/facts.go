@@ -86,6 +86,7 @@ type Answer struct {
 	Accepts bool   // somebody takes connections on the API server's port
 	Refuses bool   // somebody has the address and nothing listens
 	MAC     string // who has it by the kernel's neighbour table
+	Stale   bool   // MAC was known before, and proves nothing of now
 	Silent  bool   // nobody answered, and the kernel had somebody to ask
 	Error   string
 }

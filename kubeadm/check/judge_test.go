@@ -267,6 +267,21 @@ unseen conflicts: havipd does not run`, ""},
 	{"holder not heard", master, func(f *Facts) {
 		f.Wire[0] = Answer{Address: addr("198.51.100.166"), Silent: true, Error: "no route to host"}
 	}, "error vip: 198.51.100.166: n2 holds it, and nobody answers for it here: no route to host", "see that n2 and this node are in one network: VLAN, switch, bond"},
+	{"holder not heard, but of old", master, func(f *Facts) {
+		f.Wire[0] = Answer{Address: addr("198.51.100.166"), Silent: true, Stale: true, MAC: "02:00:00:00:00:02", Error: "timeout"}
+	}, "error vip: 198.51.100.166: n2 holds it, and nobody answers for it here: timeout", ""},
+	{"VIP had by somebody", bare, func(f *Facts) {
+		f.Daemon = Daemon{Stopped: true, Error: "no socket"}
+		f.Wire[0] = Answer{Address: addr("198.51.100.166"), Silent: true, Stale: true, MAC: "02:00:00:00:00:02", Error: "timeout"}
+	}, `warning havipd: havipd does not run
+unseen vip: 02:00:00:00:00:02 had 198.51.100.166 a while ago, and whether it still has is not known yet: ask again in a minute
+unseen conflicts: havipd does not run`, ""},
+	{"VIP had by somebody, and free", bare, func(f *Facts) {
+		f.Wire[0] = Answer{Address: addr("198.51.100.166"), Silent: true, Stale: true, MAC: "02:00:00:00:00:02", Error: "timeout"}
+	}, "", ""},
+	{"VIP heard by ARP alone", bare, func(f *Facts) {
+		f.Wire[0] = Answer{Address: addr("198.51.100.166"), Silent: true, MAC: "02:00:00:00:00:02", Error: "timeout"}
+	}, "error vip: 198.51.100.166: 02:00:00:00:00:02 answers for it, and no master is known to hold it", ""},
 	{"nobody holds it, somebody answers", master, func(f *Facts) { f.Daemon.Holder, f.Daemon.Verdict, f.Daemon.Reason = "", "NOBODY", "all drained" },
 		`error vip: 198.51.100.166: 02:00:00:00:00:02 answers for it, and no master is known to hold it
 error vip: 2001:db8::166: somebody answers for it, and no master is known to hold it
@@ -314,6 +329,8 @@ unseen conflicts: havipd has no configuration yet`, "systemctl restart havipd"},
 	{"learner", master, func(f *Facts) {
 		f.Daemon.Etcd.Members = append(f.Daemon.Etcd.Members, Member{Name: "n4", Learner: true})
 	}, "warning etcd-members: n4: is a learner", ""},
+	{"learner without a name", master, func(f *Facts) { f.Daemon.Etcd.Members = append(f.Daemon.Etcd.Members, Member{Learner: true}) },
+		"warning etcd-members: a member that never started: is a learner", ""},
 	{"two members", master, func(f *Facts) { f.Daemon.Etcd.Members = f.Daemon.Etcd.Members[:2] }, "warning etcd-members: etcd has two members: it survives the loss of neither", ""},
 	{"four members", master, func(f *Facts) { f.Daemon.Etcd.Members = append(f.Daemon.Etcd.Members, Member{Name: "n4"}) },
 		"warning etcd-members: etcd has 4 members: it survives no more failures than with 3", ""},

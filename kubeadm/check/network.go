@@ -106,6 +106,7 @@ func (n Node) knock(ctx context.Context, vip netip.Addr, port int) Answer {
 	ctx, cancel := context.WithTimeout(ctx, wireTime)
 	defer cancel()
 	a := Answer{Address: vip}
+	before := n.neighbour(vip)
 	conn, err := n.Dial(ctx, "tcp", net.JoinHostPort(vip.String(), strconv.Itoa(port)))
 	switch {
 	case err == nil:
@@ -117,12 +118,16 @@ func (n Node) knock(ctx context.Context, vip netip.Addr, port int) Answer {
 		a.Error = err.Error()
 		a.Silent = errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, context.DeadlineExceeded)
 	}
+	// The kernel keeps what it has learned for a while, whether or not it is so
+	// still, and asks anew only after it was used for some seconds (NUD_DELAY).
 	a.MAC = n.neighbour(vip)
+	a.Stale = a.MAC != "" && a.MAC == before && !a.Accepts && !a.Refuses
 	return a
 }
 
-// neighbour is the MAC that the kernel has for an address (proc_net_arp: address,
-// type, flags, MAC; flag 2 says that the entry is complete).
+// neighbour is the MAC that the kernel has learned for an address (proc_net_arp:
+// address, type, flags, MAC; flag 2 says that the entry is complete, 6 that somebody
+// wrote it).
 func (n Node) neighbour(a netip.Addr) string {
 	for line := range strings.Lines(n.read("proc/net/arp")) {
 		fields := strings.Fields(line)

@@ -84,7 +84,7 @@ func judgeVIP(f *Facts, r *reporter) {
 // judgeAnswer compares who answers at the VIP with who should.
 func (f *Facts) judgeAnswer(a Answer, r *reporter) {
 	here := slices.ContainsFunc(f.Links, func(l Link) bool { return l.has(a.Address) })
-	answered := a.Accepts || a.Refuses || a.MAC != ""
+	answered := a.Accepts || a.Refuses || a.MAC != "" && !a.Stale
 	who := "somebody"
 	if a.MAC != "" {
 		who = a.MAC
@@ -100,6 +100,8 @@ func (f *Facts) judgeAnswer(a Answer, r *reporter) {
 	case d.Error == "" && d.Holder != "":
 	case a.Accepts && !f.Joined: // a cluster is there: this node is to join it
 	case f.Joined && d.Error != "": // who holds it is not known here
+	case a.Stale && !d.Probed:
+		r.unseen(fmt.Sprintf("%s had %s a while ago, and whether it still has is not known yet: ask again in a minute", a.MAC, a.Address))
 	case answered:
 		r.error(a.Address.String(), fmt.Sprintf("%s answers for it, and no master is known to hold it", who), "")
 	}

@@ -50,6 +50,7 @@ func TestCluster(t *testing.T) {
 		t.Errorf("a finished node: %+v, %v", again, told(err))
 	}
 	checkCluster(t, first, *result.Secrets)
+	checkNode(t, first)
 
 	fresh, err := first.runner.Token(t.Context())
 	if err != nil {

@@ -40,7 +40,7 @@ const aptSources = "/etc/apt/sources.list.d/havip.list"
 
 // recipe is what the machines are made of: rpm and dnf are there for the other
 // packages.
-var recipe = lab.Systemd.With("packages", "rpm", "dnf")
+var recipe = lab.Systemd.With("packages", "rpm", "dnf", "nftables")
 
 // untouched are the files of each node before the package came, by name.
 var untouched map[string][]string
