@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -59,7 +60,7 @@ func (c *cli) daemonFacts(ctx context.Context, joined bool) check.Daemon {
 	defer client.Close()
 	d, err := client.Status(ctx)
 	if err != nil {
-		return check.Daemon{Error: err.Error(), Stopped: status.NotRunning(err)}
+		return check.Daemon{Error: err.Error(), Stopped: status.NotRunning(err), Denied: errors.Is(err, status.ErrPermission)}
 	}
 	out := factsOf(d)
 	// Where etcd can be asked the election says who has the VIP.
@@ -79,8 +80,8 @@ func (c *cli) daemonFacts(ctx context.Context, joined bool) check.Daemon {
 
 func factsOf(d *status.Document) check.Daemon {
 	out := check.Daemon{
-		Configured: d.Configured, Verdict: string(d.Verdict), Reason: d.Reason, Role: string(d.Self.Role), Link: d.Address.Link, LinkReason: d.Address.LinkReason,
-		Etcd: check.Etcd{State: string(d.Etcd.State), Reason: d.Etcd.Reason, Alarms: d.Etcd.Alarms},
+		Configured: d.Configured, VIP: d.VIP, Warnings: d.Warnings, Verdict: string(d.Verdict), Reason: d.Reason, Role: string(d.Self.Role), Link: d.Address.Link, LinkReason: d.Address.LinkReason,
+		Etcd: check.Etcd{State: string(d.Etcd.State), Alarms: d.Etcd.Alarms},
 	}
 	if d.Holder != nil && d.IsHeld() && !d.Holder.LastKnown {
 		out.Holder = d.Holder.Node

@@ -48,12 +48,22 @@ func judgeDaemon(f *Facts, r *reporter) {
 	switch {
 	case d.Stopped:
 		tell("", "havipd does not run", "")
+	case d.Denied:
+		r.unseen(d.Error)
 	case d.Error != "":
 		tell("", d.Error, "")
 	case !d.Configured:
 		tell("", "havipd has no configuration: it has not read this file", "systemctl restart havipd")
 	case d.LinkReason != "":
 		tell(d.Link, "havipd cannot use it: "+d.LinkReason, "mend the link; havipctl status")
+	}
+	if cfg := f.Config.File; cfg != nil && d.Configured && !slices.Equal(d.VIP, cfg.VIP.Addresses) {
+		r.warn("", fmt.Sprintf("havipd goes by the VIP %v, and the file has %v: it has not read it since", d.VIP, cfg.VIP.Addresses), "systemctl restart havipd, on every master")
+	}
+	for _, w := range d.Warnings {
+		if !slices.Contains(f.Config.Warnings, w) { // those of the file have a look of their own
+			r.warn("", w, "")
+		}
 	}
 }
 

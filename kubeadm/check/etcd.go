@@ -37,8 +37,8 @@ var etcdLooks = []Look{
 var urlFlags = []string{"advertise-client-urls", "initial-advertise-peer-urls", "listen-client-urls", "listen-peer-urls"}
 
 func judgeEtcdURLs(f *Facts, r *reporter) {
-	if f.Pods.Etcd == nil {
-		r.unseen("the manifest of etcd cannot be read")
+	if f.Pods.EtcdError != "" {
+		r.unseen(f.Pods.EtcdError)
 	}
 	for _, flag := range urlFlags {
 		for u := range strings.SplitSeq(f.Pods.Etcd[flag], ",") {

@@ -11,8 +11,7 @@ import (
 // Facts are what was seen. Each part of them is gathered by itself, and may be
 // missing.
 type Facts struct {
-	Now  time.Time
-	Root bool // what only root may read was readable
+	Now time.Time
 
 	// Missing has the parts that could not be looked at, and why.
 	Missing map[Part]string
@@ -68,9 +67,8 @@ type Link struct {
 	kubeadm.Link
 	Master         string // bridge or bond that it is a port of
 	ARPIgnore      int    // as the kernel applies it: the larger of all's and its own
-	ARPAnnounce    int
-	DropGratuitous bool // drop_gratuitous_arp
-	DropNA         bool // drop_unsolicited_na
+	DropGratuitous bool   // drop_gratuitous_arp
+	DropNA         bool   // drop_unsolicited_na
 	NoIPv6         bool
 }
 
@@ -95,8 +93,11 @@ type Answer struct {
 type Daemon struct {
 	Error   string // why it cannot be asked; nothing below is known then
 	Stopped bool   // it does not run
+	Denied  bool   // this user may not ask it
 
 	Configured bool
+	VIP        []netip.Addr // by the file that it has read
+	Warnings   []string
 	Verdict    string
 	Reason     string
 	Role       string
@@ -132,7 +133,6 @@ type Conflict struct {
 // Etcd is the etcd cluster by the daemon's word.
 type Etcd struct {
 	State   string
-	Reason  string
 	Members []Member
 	Alarms  []string
 }
@@ -149,8 +149,8 @@ type Member struct {
 
 // Pods are the control plane's static pods, by their flags.
 type Pods struct {
-	Etcd, APIServer map[string]string
-	Errors          []string // manifests that cannot be read
+	Etcd, APIServer           map[string]string
+	EtcdError, APIServerError string // why their manifests cannot be read
 }
 
 // Certificate is one that the control plane or havip uses.
@@ -207,7 +207,6 @@ type Clock struct {
 type Unit struct {
 	Loaded  bool
 	Enabled bool
-	Active  bool
 	After   []string
 	Needs   []string // units whose end ends it
 }

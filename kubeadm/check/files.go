@@ -19,8 +19,8 @@ import (
 func (n Node) lookAtFiles(ctx context.Context, f *Facts) (func(*Facts), error) {
 	cfg := f.Config.File
 	var pods Pods
-	pods.Etcd = n.pod(cfg.Etcd.Manifest, &pods.Errors)
-	pods.APIServer = n.pod(cfg.Health.Manifest, &pods.Errors)
+	pods.Etcd, pods.EtcdError = n.pod(cfg.Etcd.Manifest)
+	pods.APIServer, pods.APIServerError = n.pod(cfg.Health.Manifest)
 	kubeconfigs := n.kubeconfigs(ctx)
 	certificates := n.certificates(cfg, pods)
 	kubelet := n.kubelet()
@@ -29,20 +29,18 @@ func (n Node) lookAtFiles(ctx context.Context, f *Facts) (func(*Facts), error) {
 	}, nil
 }
 
-// pod returns the flags of a static pod's program, nil if they cannot be told.
-func (n Node) pod(path string, errs *[]string) map[string]string {
+// pod returns the flags of a static pod's program, or why they cannot be told.
+func (n Node) pod(path string) (flags map[string]string, why string) {
 	list, err := configs.ReadPod(n.path(path))
 	if err != nil {
-		*errs = append(*errs, err.Error())
-		return nil
+		return nil, err.Error()
 	}
 	for _, c := range list {
 		if len(c.Flags) > 0 {
-			return c.Flags
+			return c.Flags, ""
 		}
 	}
-	*errs = append(*errs, path+" has no container with a command line")
-	return nil
+	return nil, path + " has no container with a command line"
 }
 
 const pki = "/etc/kubernetes/pki/"

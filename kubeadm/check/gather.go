@@ -37,7 +37,7 @@ const (
 // Gather looks at the node, by the config file at path. It ends within daemonTime,
 // whatever hangs.
 func Gather(ctx context.Context, n Node, path string) Facts {
-	f := Facts{Now: time.Now(), Root: n.UID == 0, Missing: make(map[Part]string), Config: n.readConfig(path), Begun: n.Begun}
+	f := Facts{Now: time.Now(), Missing: make(map[Part]string), Config: n.readConfig(path), Begun: n.Begun}
 	f.Joined = n.there("etc/kubernetes/manifests/kube-apiserver.yaml") && n.there("etc/kubernetes/manifests/etcd.yaml")
 	var err error
 	if f.Links, err = n.links(); err != nil {
@@ -150,7 +150,7 @@ func (n Node) readConfig(path string) Config {
 			}
 		}
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrPermission) { // the manifest is root's
 		c.Problems = append(c.Problems, err.Error())
 	}
 	c.File = cfg

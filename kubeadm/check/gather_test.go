@@ -68,7 +68,7 @@ func newDir(t *testing.T) *dir {
 		},
 		Ask: d.ask, Synchronised: func() (bool, error) { return true, nil },
 	}, Daemon: func(context.Context, bool) Daemon {
-		return Daemon{Configured: true, Verdict: "HELD", Role: "candidate", Link: "eth0", Holder: "n2",
+		return Daemon{Configured: true, VIP: []netip.Addr{addr("198.51.100.166")}, Verdict: "HELD", Role: "candidate", Link: "eth0", Holder: "n2",
 			Etcd: Etcd{State: "ready", Members: []Member{{Name: "n1"}, {Name: "n2"}, {Name: "n3"}}}}
 	}}
 	d.config = d.write("etc/havip/havip.toml", "vip.address = \"198.51.100.166\"\n[masters]\nn1 = \"198.51.100.162\"\nn2 = \"198.51.100.163\"\nn3 = \"198.51.100.164\"\n")
@@ -373,7 +373,7 @@ func TestGatherBare(t *testing.T) {
 		if joined {
 			t.Error("the daemon was told that there is a cluster")
 		}
-		return Daemon{Configured: true, Role: "waiting", Link: "eth0", Verdict: "UNKNOWN", Probed: true}
+		return Daemon{Configured: true, VIP: []netip.Addr{addr("198.51.100.166")}, Role: "waiting", Link: "eth0", Verdict: "UNKNOWN", Probed: true}
 	}
 	d.Dial = func(_ context.Context, network, _ string) (net.Conn, error) {
 		if network == "tcp" {

@@ -50,13 +50,13 @@ func both(t *testing.T) Facts {
 	cfg := config(t, "")
 	self, _ := cfg.Master("n1")
 	return Facts{
-		Now: now, Root: true, Missing: make(map[Part]string),
+		Now: now, Missing: make(map[Part]string),
 		Config: Config{Path: "/etc/havip/havip.toml", File: cfg}, Self: self,
 		Links:  []Link{lo, ethernet("eth0", "198.51.100.162/24", "2001:db8::162/64"), ethernet("eth10", "203.0.113.7/24")},
-		Daemon: Daemon{Configured: true, Verdict: "HELD", Role: "candidate", Link: "eth0"},
+		Daemon: Daemon{Configured: true, VIP: []netip.Addr{addr("198.51.100.166"), addr("2001:db8::166")}, Verdict: "HELD", Role: "candidate", Link: "eth0"},
 		Clock:  Clock{Synchronised: true},
 		Units: map[string]Unit{
-			unitHavipd:  {Loaded: true, Enabled: true, Active: true},
+			unitHavipd:  {Loaded: true, Enabled: true},
 			unitKubelet: {Loaded: true, Enabled: true, After: []string{"network-online.target", unitHavipd}, Needs: []string{"basic.target"}},
 		},
 		DefaultLink: "eth0",
@@ -253,7 +253,11 @@ unseen ipv6: there is no link eth7`, "set vip.interface to one of eth0, eth10"},
 	{"VIP without a daemon", bare, func(f *Facts) { f.here(); f.Daemon = Daemon{Stopped: true, Error: "no socket"} }, `error stray: eth0: 198.51.100.166 is on it, and havipd does not run
 warning havipd: havipd does not run
 unseen conflicts: havipd does not run`, ""},
-	{"VIP and another holder", master, func(f *Facts) { f.here() }, "error stray: eth0: 198.51.100.166 is on it, and havip does not hold it here", ""},
+	{"VIP just handed over", master, func(f *Facts) { f.here() }, "", ""},
+	{"VIP and another holder", master, func(f *Facts) {
+		f.here()
+		f.Daemon.Addresses = []Address{{Address: addr("198.51.100.166"), Present: true}}
+	}, "error stray: eth0: 198.51.100.166 is on it, and havip does not hold it here", ""},
 	{"VIP in use", bare, func(f *Facts) {
 		f.Wire[0] = Answer{Address: addr("198.51.100.166"), Refuses: true, MAC: "02:00:00:00:00:99"}
 	}, "error vip: 198.51.100.166: 02:00:00:00:00:99 answers for it, and no master is known to hold it", ""},
@@ -289,12 +293,15 @@ error held: NOBODY: all drained`, ""},
 	{"no route to ask by", bare, func(f *Facts) {
 		f.Wire = []Answer{{Address: addr("198.51.100.166"), Error: "network is unreachable"}}
 	}, "unseen vip: the wire cannot be asked: network is unreachable", ""},
+	{"VIP of a network that is not here", bare, func(f *Facts) {
+		f.Wire = []Answer{{Address: addr("192.0.2.1"), Silent: true, Error: "timeout"}}
+	}, "unseen vip: 192.0.2.1 is in no network of this node: that it does not answer proves nothing", ""},
 	{"conflict", master, func(f *Facts) {
 		f.Daemon.Conflicts = []Conflict{{Address: addr("198.51.100.166"), MAC: "02:00:00:00:00:99", Ago: 3 * time.Second, Count: 7}}
 	}, "error conflicts: 198.51.100.166: 02:00:00:00:00:99 claimed it 7 times, last 3s ago", ""},
 	{"old conflict", master, func(f *Facts) {
 		f.Daemon.Conflicts = []Conflict{{Address: addr("198.51.100.166"), MAC: "02:00:00:00:00:99", Ago: time.Hour, Count: 1}}
-	}, "warning conflicts: 198.51.100.166: 02:00:00:00:00:99 claimed it 1 times, last 1h0m0s ago", ""},
+	}, "warning conflicts: 198.51.100.166: 02:00:00:00:00:99 claimed it once, last 1h0m0s ago", ""},
 	{"kube-vip", bare, func(f *Facts) { f.Node.Rivals = []kubeadm.Rival{{What: "kube-vip in /x", Fix: "move it"}} }, "error rivals: kube-vip in /x would set the VIP too", "move it"},
 	{"kube-vip in a DaemonSet", master, func(f *Facts) { f.Cluster.KubeVIP = []string{"kube-system/kube-vip-ds"} },
 		"error rivals: kube-vip in kube-system/kube-vip-ds would set the VIP too", "take cp_enable off it: kubectl -n kube-system edit daemonset kube-vip-ds"},
@@ -304,6 +311,16 @@ unseen conflicts: havipd does not run
 unseen held: havipd does not run
 unseen etcd-members: havipd does not run
 unseen etcd-alarms: havipd does not run`, ""},
+	{"old config", master, func(f *Facts) { f.Daemon.VIP[1] = addr("2001:db8::7") },
+		"warning havipd: havipd goes by the VIP [198.51.100.166 2001:db8::7], and the file has [198.51.100.166 2001:db8::166]: it has not read it since", "systemctl restart havipd, on every master"},
+	{"its own warnings", master, func(f *Facts) {
+		f.Config.Warnings, f.Daemon.Warnings = []string{"hold is short"}, []string{"hold is short", "n4 takes part and is not in [masters]"}
+	}, "warning config: hold is short\nwarning havipd: n4 takes part and is not in [masters]", ""},
+	{"may not be asked", master, func(f *Facts) { f.Daemon = Daemon{Error: "permission denied", Denied: true} }, `unseen conflicts: permission denied
+unseen havipd: permission denied
+unseen held: permission denied
+unseen etcd-members: permission denied
+unseen etcd-alarms: permission denied`, ""},
 	{"hangs", bare, func(f *Facts) { f.Daemon = Daemon{Error: "no answer"} }, "warning havipd: no answer\nunseen conflicts: no answer", ""},
 	{"not configured", bare, func(f *Facts) { f.Daemon.Configured = false }, `warning havipd: havipd has no configuration: it has not read this file
 unseen conflicts: havipd has no configuration yet`, "systemctl restart havipd"},
@@ -325,7 +342,8 @@ unseen conflicts: havipd has no configuration yet`, "systemctl restart havipd"},
 		"error etcd-urls: --listen-client-urls: names the VIP: https://[2001:db8::166]:2379", ""},
 	{"another's etcd at the VIP", master, func(f *Facts) { f.Daemon.Etcd.Members[1].ClientURLs[0] = "https://198.51.100.166:2379" },
 		"error etcd-urls: n2: is known to etcd by the VIP: https://198.51.100.166:2379", ""},
-	{"no manifest", master, func(f *Facts) { f.Pods = Pods{} }, "unseen etcd-urls: the manifest of etcd cannot be read\nunseen node-ip: the manifest of kube-apiserver cannot be read", ""},
+	{"no manifest", master, func(f *Facts) { f.Pods = Pods{EtcdError: "permission denied", APIServerError: "no such file"} },
+		"unseen etcd-urls: permission denied\nunseen node-ip: no such file", ""},
 	{"learner", master, func(f *Facts) {
 		f.Daemon.Etcd.Members = append(f.Daemon.Etcd.Members, Member{Name: "n4", Learner: true})
 	}, "warning etcd-members: n4: is a learner", ""},
@@ -458,7 +476,7 @@ unseen calico: no answer within 5s
 unseen cilium: no answer within 5s`, ""},
 }
 
-func (f *Facts) setVIP(a string) { f.Config.File.VIP.Addresses[0] = addr(a) }
+func (f *Facts) setVIP(a string) { f.Config.File.VIP.Addresses[0], f.Daemon.VIP[0] = addr(a), addr(a) }
 
 // here puts the VIP on its link.
 func (f *Facts) here() {
@@ -483,6 +501,28 @@ func TestJudge(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGuardsAreLooks: what keeps init from starting, check tells too.
+func TestGuardsAreLooks(t *testing.T) {
+	f := bare(t)
+	f.Config.File.Kubeadm.Endpoint = "k8s"
+	f.Node = kubeadm.Facts{
+		Root: true, Kubeadm: kubeadm.Program{Error: "is not installed"}, Kubelet: kubeadm.Program{Error: "is not installed"}, Listening: []int{6443, 2379},
+		Swap: []string{"/dev/sda2"}, Leftovers: []string{"/x"}, Keys: []string{"/y"}, Rivals: []kubeadm.Rival{{What: "keepalived", Fix: "stop it"}}, EndpointError: "no such host",
+	}
+	guards := kubeadm.Guard(f.Config.File, f.Self, f.Node, kubeadm.Situation{Command: "init"})
+	if len(guards) < 9 {
+		t.Fatalf("only %d guards", len(guards))
+	}
+	r := Judge(f)
+	for _, g := range guards {
+		if !slices.ContainsFunc(r.Findings, func(one Finding) bool {
+			return one.What == g.What && (one.Level == LevelError) == g.Blocks && one.Fix != ""
+		}) {
+			t.Errorf("init would say %q, and check does not", g)
+		}
 	}
 }
 

@@ -24,7 +24,6 @@ func (n Node) links() ([]Link, error) {
 	for _, one := range list {
 		l := Link{Link: one, Master: n.master(one.Name)}
 		l.ARPIgnore = n.setting("ipv4", one.Name, "arp_ignore")
-		l.ARPAnnounce = n.setting("ipv4", one.Name, "arp_announce")
 		l.DropGratuitous = n.setting("ipv4", one.Name, "drop_gratuitous_arp") > 0
 		l.DropNA = n.setting("ipv6", one.Name, "drop_unsolicited_na") > 0
 		// Of all there is no larger one: writing it writes each link's.

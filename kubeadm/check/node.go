@@ -50,8 +50,8 @@ func judgeNodeIP(f *Facts, r *reporter) {
 	if f.isVIP("https://" + hostOf(flag)) {
 		r.error("kube-apiserver", "--advertise-address is the VIP "+flag, "set it to the node's own address in /etc/kubernetes/manifests/kube-apiserver.yaml")
 	}
-	if f.Pods.APIServer == nil {
-		r.unseen("the manifest of kube-apiserver cannot be read")
+	if f.Pods.APIServerError != "" {
+		r.unseen(f.Pods.APIServerError)
 	}
 }
 

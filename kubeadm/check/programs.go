@@ -13,7 +13,7 @@ import (
 )
 
 // unitProperties are those that a Unit is made of (org.freedesktop.systemd1(5)).
-const unitProperties = "Id,LoadState,UnitFileState,ActiveState,After,Requires,Requisite,BindsTo,PartOf"
+const unitProperties = "Id,LoadState,UnitFileState,After,Requires,Requisite,BindsTo,PartOf"
 
 func (n Node) lookAtUnits(ctx context.Context, _ *Facts) (func(*Facts), error) {
 	said, err := n.Ask(ctx, "systemctl", "show", "--no-pager", "--property="+unitProperties, unitHavipd, unitKubelet)
@@ -36,7 +36,7 @@ func parseUnits(said string) map[string]Unit {
 			continue
 		}
 		u := Unit{
-			Loaded: p["LoadState"] == "loaded", Active: p["ActiveState"] == "active", After: strings.Fields(p["After"]),
+			Loaded: p["LoadState"] == "loaded", After: strings.Fields(p["After"]),
 			Enabled: slices.Contains([]string{"enabled", "enabled-runtime", "static", "generated"}, p["UnitFileState"]),
 		}
 		for _, name := range []string{"Requires", "Requisite", "BindsTo", "PartOf"} {

@@ -58,7 +58,7 @@ func judgeStray(f *Facts, r *reporter) {
 				r.error(o.Name, fmt.Sprintf("%s is on it without a lifetime: something other than havip set it", vip), remove)
 			case f.Daemon.Stopped:
 				r.error(o.Name, fmt.Sprintf("%s is on it, and havipd does not run", vip), remove)
-			case f.Daemon.Error == "" && f.Daemon.Holder != f.Self.Name && !slices.Contains(servingRoles, f.Daemon.Role):
+			case f.unheld(vip):
 				r.error(o.Name, fmt.Sprintf("%s is on it, and havip does not hold it here", vip), remove)
 			}
 		}
@@ -67,6 +67,14 @@ func judgeStray(f *Facts, r *reporter) {
 
 // servingRoles are those in which a node has the VIP or is about to clear it.
 var servingRoles = []string{"holder", "claimant", "releasing"}
+
+// unheld reports that the daemon sees the address here too, and does not hold it:
+// by the time that it was asked the address may have been handed over.
+func (f *Facts) unheld(vip netip.Addr) bool {
+	d := f.Daemon
+	seen := slices.ContainsFunc(d.Addresses, func(a Address) bool { return a.Address == vip && a.Present })
+	return d.Error == "" && seen && d.Holder != f.Self.Name && !slices.Contains(servingRoles, d.Role)
+}
 
 func (f *Facts) permanent(vip netip.Addr) bool {
 	return slices.ContainsFunc(f.Daemon.Addresses, func(a Address) bool { return a.Address == vip && a.Present && a.Permanent })
@@ -104,6 +112,8 @@ func (f *Facts) judgeAnswer(a Answer, r *reporter) {
 		r.unseen(fmt.Sprintf("%s had %s a while ago, and whether it still has is not known yet: ask again in a minute", a.MAC, a.Address))
 	case answered:
 		r.error(a.Address.String(), fmt.Sprintf("%s answers for it, and no master is known to hold it", who), "")
+	case !slices.ContainsFunc(f.Links, func(l Link) bool { return l.contains(a.Address) }):
+		r.unseen(a.Address.String() + " is in no network of this node: that it does not answer proves nothing")
 	}
 }
 
@@ -143,7 +153,11 @@ func judgeConflicts(f *Facts, r *reporter) {
 		return
 	}
 	for _, c := range f.Daemon.Conflicts {
-		what := fmt.Sprintf("%s claimed it %d times, last %s ago", c.MAC, c.Count, c.Ago.Round(time.Second))
+		often := "once"
+		if c.Count > 1 {
+			often = fmt.Sprintf("%d times", c.Count)
+		}
+		what := fmt.Sprintf("%s claimed it %s, last %s ago", c.MAC, often, c.Ago.Round(time.Second))
 		if c.Ago <= recentConflict {
 			r.error(c.Address.String(), what, "")
 		} else {

@@ -38,7 +38,7 @@ func checkNode(t *testing.T, n *nodeDir) {
 		return string(out), err
 	}
 	daemon := func(context.Context, bool) check.Daemon {
-		return check.Daemon{Configured: true, Verdict: "HELD", Role: "holder", Holder: "n1", Link: link,
+		return check.Daemon{Configured: true, VIP: n.runner.Config.VIP.Addresses, Verdict: "HELD", Role: "holder", Holder: "n1", Link: link,
 			Etcd: check.Etcd{State: "ready", Members: []check.Member{{Name: "n1", ClientURLs: []string{"https://" + n1 + ":2379"}}}}}
 	}
 	r := check.Judge(check.Gather(t.Context(), check.Node{System: system, Daemon: daemon}, config))

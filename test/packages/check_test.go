@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"havip/test/cluster"
 	"havip/test/lab"
 )
@@ -182,6 +184,7 @@ func TestCheck(t *testing.T) {
 	}
 	n := s.l.Others(s.holder)[0]
 	s.on(n, "sh", "-c", "mkdir "+keep+" && cp -a --parents /etc/havip /etc/kubernetes "+keep)
+	s.onlyLooks(n)
 	all, found := faults(n, s.l.Others(n)[0]), 0
 	for _, f := range all {
 		if s.finds(n, f) {
@@ -191,8 +194,8 @@ func TestCheck(t *testing.T) {
 	found += s.learner(n)
 	found += s.bareNode(n)
 	s.on(n, "rm", "-r", keep)
-	claimed := len(all) + 1 + 1
-	t.Logf("faults found / claimed: %d / %d", found, claimed)
+	claimed := len(all) + 2
+	t.Logf("faults found / claimed: %d / %d, 4 of them put into a stand-in for kubectl", found, claimed)
 	if found != claimed {
 		t.Errorf("%d of %d faults were not found", claimed-found, claimed)
 	}
@@ -209,6 +212,22 @@ func (s *scene) sound(n *lab.Node) {
 	s.Logf("%s as it is: %d errors, %d warnings, %d fine, in %v; warnings %q, unseen %q", n.Name, c.Errors, c.Warnings, c.Fine, c.took.Round(time.Millisecond), c.of("warning"), c.of("unseen"))
 	if c.code != 0 || c.Errors != 0 || !c.Joined {
 		s.Errorf("false alarm on %s: exit code %d, %q", n.Name, c.code, c.of("error"))
+	}
+}
+
+// onlyLooks sees that nothing on the node is changed.
+func (s *scene) onlyLooks(n *lab.Node) {
+	s.Helper()
+	// Not the times of others' files: etcd and the journal go on writing.
+	const state = "ip -o link | sed 's/ state .*//'; ip -o addr | sed 's/valid_lft.*//'; ip route; ip rule; nft list ruleset; sysctl -a 2>/dev/null | grep -E '^net.ipv[46].(conf|ip_)'; " +
+		"systemctl list-units --no-legend --plain --all 'havip*' 'kube*'; cat /etc/havip/havip.toml; find /etc /root /usr /opt /var/lib/havip /var/lib/kubelet -xdev -printf '%p %m %s\\n' 2>/dev/null; true"
+	before, files := s.on(n, "sh", "-c", state), s.files(n)
+	s.on(n, "havipctl", "check")
+	if after := s.on(n, "sh", "-c", state); after != before {
+		s.Errorf("check changed something (-before +after):\n%s", cmp.Diff(before, after))
+	}
+	if diff := cmp.Diff(files, s.files(n)); diff != "" {
+		s.Errorf("check made or removed files (-before +after):\n%s", diff)
 	}
 }
 
