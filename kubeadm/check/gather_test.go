@@ -401,6 +401,45 @@ error kernel: net.ipv4.ip_forward: is 0`
 	}
 }
 
+// TestKnock: what came of connecting, and what it proves.
+func TestKnock(t *testing.T) {
+	const table = "IP address       HW type     Flags       HW address            Mask     Device\n"
+	const complete, written = "198.51.100.166   0x1         0x2         02:00:00:00:00:02     *        eth0\n", "198.51.100.166   0x1         0x6         02:00:00:00:00:09     *        eth0\n"
+	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	tests := []struct {
+		name          string
+		before, after string // the neighbour table
+		err           error
+		want          Answer
+	}{
+		{"accepts", complete, complete, nil, Answer{Accepts: true, MAC: "02:00:00:00:00:02"}},
+		{"refuses", "", complete, refused, Answer{Refuses: true, MAC: "02:00:00:00:00:02"}},
+		{"nobody", "", "", &net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}, Answer{Silent: true, Error: "dial: no route to host"}},
+		{"nobody in time", "", "", context.DeadlineExceeded, Answer{Silent: true, Error: "context deadline exceeded"}},
+		{"the socket's deadline", "", "", &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, Answer{Silent: true, Error: "dial: i/o timeout"}},
+		{"heard by ARP alone", "", complete, context.DeadlineExceeded, Answer{Silent: true, MAC: "02:00:00:00:00:02", Error: "context deadline exceeded"}},
+		{"known from before", complete, complete, context.DeadlineExceeded, Answer{Silent: true, Stale: true, MAC: "02:00:00:00:00:02", Error: "context deadline exceeded"}},
+		{"written by somebody", written, written, context.DeadlineExceeded, Answer{Silent: true, Error: "context deadline exceeded"}},
+		{"no network", "", "", &net.OpError{Op: "dial", Err: syscall.ENETUNREACH}, Answer{Error: "dial: network is unreachable"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDir(t)
+			d.write("proc/net/arp", table+tt.before)
+			d.Dial = func(context.Context, string, string) (net.Conn, error) {
+				d.write("proc/net/arp", table+tt.after)
+				a, b := net.Pipe()
+				b.Close()
+				return a, tt.err
+			}
+			tt.want.Address = addr("198.51.100.166")
+			if diff := cmp.Diff(tt.want, d.knock(t.Context(), tt.want.Address, 6443), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+				t.Errorf("answer (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestDefaultLink(t *testing.T) {
 	d := newDir(t)
 	if got := d.defaultLink(); got != "eth0" {

@@ -115,13 +115,20 @@ func (n Node) knock(ctx context.Context, vip netip.Addr, port int) Answer {
 		a.Refuses = true
 	default:
 		a.Error = err.Error()
-		a.Silent = errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, context.DeadlineExceeded)
+		a.Silent = errors.Is(err, syscall.EHOSTUNREACH) || timedOut(err)
 	}
 	// The kernel keeps what it has learned for a while, whether or not it is so
 	// still, and asks anew only after it was used for some seconds (NUD_DELAY).
 	a.MAC = n.neighbour(vip)
 	a.Stale = a.MAC != "" && a.MAC == before && !a.Accepts && !a.Refuses
 	return a
+}
+
+// timedOut: a dial that reaches its context's end says so, or that its socket's
+// deadline passed, whichever is first.
+func timedOut(err error) bool {
+	var late net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) && late.Timeout()
 }
 
 // neighbour is the MAC that the kernel has learned for an address (proc_net_arp:
