@@ -256,7 +256,7 @@ func (l *loop) etcdFacts(now time.Duration) status.Etcd {
 		e.SilentMS = ms(now - l.answered)
 	}
 	for _, m := range s.Members {
-		e.List = append(e.List, status.EtcdMember{Name: m.Name, ClientURLs: slices.Clone(m.ClientURLs), Learner: m.Learner})
+		e.List = append(e.List, status.EtcdMember{Name: m.Name, ClientURLs: append([]string{}, m.ClientURLs...), Learner: m.Learner})
 		if !m.Learner {
 			e.Members++
 		}

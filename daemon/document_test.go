@@ -69,6 +69,17 @@ func TestEtcdStates(t *testing.T) {
 	}
 }
 
+func TestEtcdMembers(t *testing.T) {
+	l := &loop{asked: true, etcdNow: etcd.Status{State: etcd.Ready, Members: []etcd.Member{
+		{ID: 1, Name: "n1", ClientURLs: []string{"https://198.51.100.162:2379"}}, {ID: 9, Learner: true},
+	}}}
+	e := l.etcdFacts(0)
+	want := []status.EtcdMember{{Name: "n1", ClientURLs: []string{"https://198.51.100.162:2379"}}, {ClientURLs: []string{}, Learner: true}}
+	if diff := cmp.Diff(want, e.List); diff != "" || e.Members != 1 {
+		t.Errorf("%d voting members, list (-want +got):\n%s", e.Members, diff)
+	}
+}
+
 // While etcd is silent the document says what is remembered, and no more.
 func TestDocumentWhileEtcdIsSilent(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
