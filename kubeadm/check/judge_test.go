@@ -264,16 +264,20 @@ unseen conflicts: havipd does not run`, ""},
 	{"VIP in use, by the daemon's word", bare, func(f *Facts) {
 		f.Daemon.Probe = []kubeadm.Finding{{Subject: "VIP", What: "somebody uses it", Fix: "free it", Blocks: true}, {Subject: "VIP", What: "answered by 02:00:00:00:00:99"}}
 	}, "error vip: VIP: somebody uses it (answered by 02:00:00:00:00:99)", "free it"},
+	{"a holder is known by another member of etcd", bare, func(f *Facts) {
+		f.Daemon.Holder, f.Wire[0], f.Wire[1] = "n2", Answer{Address: addr("198.51.100.166"), Refuses: true}, Answer{Address: addr("2001:db8::166"), Refuses: true}
+		f.Daemon.Probe = []kubeadm.Finding{{Subject: "VIP", What: "somebody uses it", Blocks: true}}
+	}, "", ""},
 	{"silent link", bare, func(f *Facts) {
 		f.Daemon.Probe = []kubeadm.Finding{{Subject: "link", What: "nobody on the link answers", Fix: "check cable", Blocks: true}}
 	}, "error vip: link: nobody on the link answers", "check cable"},
 	{"probe failed", bare, func(f *Facts) { f.Daemon.ProbeError = "permission denied" }, "unseen vip: the daemon could not look at the wire: permission denied", ""},
 	{"holder not heard", master, func(f *Facts) {
 		f.Wire[0] = Answer{Address: addr("198.51.100.166"), Silent: true, Error: "no route to host"}
-	}, "error vip: 198.51.100.166: n2 holds it, and nobody answers for it here: no route to host", "see that n2 and this node are in one network: VLAN, switch, bond"},
+	}, "error vip: 198.51.100.166: n2 holds it, and connections to it get no answer here: no route to host", "see that n2 and this node are in one network: VLAN, switch, bond; and that no firewall is between them"},
 	{"holder not heard, but of old", master, func(f *Facts) {
 		f.Wire[0] = Answer{Address: addr("198.51.100.166"), Silent: true, Stale: true, MAC: "02:00:00:00:00:02", Error: "timeout"}
-	}, "error vip: 198.51.100.166: n2 holds it, and nobody answers for it here: timeout", ""},
+	}, "error vip: 198.51.100.166: n2 holds it, and connections to it get no answer here: timeout", ""},
 	{"VIP had by somebody", bare, func(f *Facts) {
 		f.Daemon = Daemon{Stopped: true, Error: "no socket"}
 		f.Wire[0] = Answer{Address: addr("198.51.100.166"), Silent: true, Stale: true, MAC: "02:00:00:00:00:02", Error: "timeout"}

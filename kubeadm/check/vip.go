@@ -103,8 +103,8 @@ func (f *Facts) judgeAnswer(a Answer, r *reporter) {
 	case !answered && !a.Silent:
 		r.unseen("the wire cannot be asked: " + a.Error)
 	case d.Error == "" && d.Holder != "" && !answered:
-		r.error(a.Address.String(), fmt.Sprintf("%s holds it, and nobody answers for it here: %s", d.Holder, a.Error),
-			fmt.Sprintf("see that %s and this node are in one network: VLAN, switch, bond", d.Holder))
+		r.error(a.Address.String(), fmt.Sprintf("%s holds it, and connections to it get no answer here: %s", d.Holder, a.Error),
+			fmt.Sprintf("see that %s and this node are in one network: VLAN, switch, bond; and that no firewall is between them", d.Holder))
 	case d.Error == "" && d.Holder != "":
 	case a.Accepts && !f.Joined: // a cluster is there: this node is to join it
 	case f.Joined && d.Error != "": // who holds it is not known here
@@ -124,7 +124,7 @@ func (f *Facts) judgeProbe(r *reporter) {
 		r.unseen("the daemon could not look at the wire: " + f.Daemon.ProbeError)
 		return
 	}
-	if slices.ContainsFunc(f.Wire, func(a Answer) bool { return a.Accepts }) {
+	if f.Daemon.Holder != "" || slices.ContainsFunc(f.Wire, func(a Answer) bool { return a.Accepts }) {
 		return
 	}
 	for _, p := range f.Daemon.Probe {

@@ -119,7 +119,7 @@ func faults(n *lab.Node, other *lab.Node) []fault {
 		{"the VIP is of another network", "prefix", "warning", edit("s/" + vip + "/203.0.113.66/"), toTOML, []string{"api-names", "vip"}},
 		{"the interface is that of another network", "prefix", "error",
 			"ip link add check0 type veth peer name check1 && ip addr add 203.0.113.7/24 dev check0 && ip link set check1 up && ip link set check0 up && " + link("check0"),
-			"ip link del check0; " + toTOML, nil},
+			"ip link del check0; " + toTOML, []string{"link"}}, // its carrier comes a moment later
 		{"arp_ignore 2", "arp-ignore", "error", "sysctl -qw net.ipv4.conf.all.arp_ignore=2", "sysctl -qw net.ipv4.conf.all.arp_ignore=0", nil},
 		{"arp_ignore 8 on the link", "arp-ignore", "error", "sysctl -qw net.ipv4.conf.eth0.arp_ignore=8", "sysctl -qw net.ipv4.conf.eth0.arp_ignore=0", nil},
 		{"drop_gratuitous_arp", "announcements", "warning", "sysctl -qw net.ipv4.conf.all.drop_gratuitous_arp=1", "sysctl -qw net.ipv4.conf.all.drop_gratuitous_arp=0", nil},
@@ -193,8 +193,9 @@ func TestCheck(t *testing.T) {
 	}
 	found += s.learner(n)
 	found += s.bareNode(n)
+	found += s.inUse(n)
 	s.on(n, "rm", "-r", keep)
-	claimed := len(all) + 2
+	claimed := len(all) + 3
 	t.Logf("faults found / claimed: %d / %d, 4 of them put into a stand-in for kubectl", found, claimed)
 	if found != claimed {
 		t.Errorf("%d of %d faults were not found", claimed-found, claimed)
@@ -315,5 +316,31 @@ func (s *scene) bareNode(n *lab.Node) int {
 		}
 	}
 	s.Logf("%-60s found in %v: %q", "no kubeadm, no runtime, ports and data of an old cluster", c.took.Round(time.Millisecond), c.of("error"))
+	return 1
+}
+
+// inUse makes a node that reaches no etcd, and to which whoever has the VIP is a
+// machine that answers ARP and no more: the daemon looks at the wire for check.
+func (s *scene) inUse(n *lab.Node) int {
+	s.Helper()
+	s.on(n, "sh", "-c", "mv /etc/kubernetes/manifests "+keep+"/manifests && systemctl stop etcd kube-apiserver && "+
+		"nft add table ip check && nft add chain ip check out '{ type filter hook output priority 0; policy accept; }' && "+
+		"nft add rule ip check out ip daddr 198.51.100.0/24 tcp dport '{ 2379, 6443 }' drop")
+	var c checked
+	// Until the record is older than its holder may serve, the daemon still tells who has it.
+	err := cluster.Poll(s.ctx, takesOver, "the VIP is found in use", func() bool {
+		c = s.check(n)
+		return slices.ContainsFunc(c.Findings, func(f checkedFinding) bool {
+			return f.Look == "vip" && f.Level == "error" && strings.Contains(f.What, s.holder.MAC.String())
+		})
+	})
+	s.on(n, "sh", "-c", "nft delete table ip check; mv "+keep+"/manifests /etc/kubernetes/manifests; systemctl start etcd kube-apiserver")
+	s.Logf("%-60s %v in %v: %q", "the VIP is in use, and no cluster is known here", map[bool]string{true: "found", false: "MISSED"}[err == nil], c.took.Round(time.Millisecond), c.about("vip"))
+	if c.took > 10*time.Second {
+		s.Errorf("a check took %v", c.took)
+	}
+	if err != nil {
+		return 0
+	}
 	return 1
 }
