@@ -226,6 +226,7 @@ type Firewalld struct {
 	Target   string
 	Services []string
 	Ports    []string
+	BySource bool // other zones take some machines by their addresses
 }
 
 // Chain is a base chain.

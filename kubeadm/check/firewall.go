@@ -23,8 +23,9 @@ var firewallLooks = []Look{
 	},
 }
 
-// known are the services of firewalld that open these ports (its
-// /usr/lib/firewalld/services; havip.xml is of this package).
+// known are the services of firewalld that open these ports, by themselves or by
+// what they include (firewalld 1.3, /usr/lib/firewalld/services; havip.xml is of this
+// package).
 var known = map[string][]int{
 	"havip": {6443, 2379, 2380}, "kube-control-plane": {6443, 2379, 2380}, "kube-control-plane-secure": {6443, 2379, 2380},
 	"kube-apiserver": {6443}, "kube-api": {6443}, "etcd-client": {2379}, "etcd-server": {2380},
@@ -57,7 +58,12 @@ func judgeFirewalld(f *Facts, r *reporter) {
 	if api != 6443 {
 		fix = "firewall-cmd --permanent --zone=" + w.Firewalld.Zone + " " + strings.Join(add, " ") + " && firewall-cmd --reload"
 	}
-	r.error("zone "+w.Firewalld.Zone, "does not let in TCP to "+strings.Join(closed, ", "), fix)
+	what := "does not let in TCP to " + strings.Join(closed, ", ")
+	if w.Firewalld.BySource {
+		r.warn("zone "+w.Firewalld.Zone, what+"; whether a zone that goes by addresses lets the others in is not looked at", fix)
+		return
+	}
+	r.error("zone "+w.Firewalld.Zone, what, fix)
 }
 
 func (z *Firewalld) open(port int) bool {

@@ -273,6 +273,17 @@ unseen api-names: the API server's certificate cannot be read`},
 			d.answers["firewall-cmd --get-default-zone"] = "public\n"
 			d.answers["firewall-cmd --list-all-zones"] = "drop\n  target: DROP\n  services: \n\npublic\n  target: default\n  services: ssh\n  ports: 6443/tcp 2300-2400/tcp\n"
 		}, ""},
+		{"firewalld, rich rules", func(d *dir) {
+			d.write("proc/71/comm", "firewalld\n")
+			d.answers["firewall-cmd --get-default-zone"] = "public\n"
+			d.answers["firewall-cmd --list-all-zones"] = "public\n  target: default\n  services: ssh\n  ports: \n  rich rules: \n\trule family=\"ipv4\" source address=\"198.51.100.0/24\" port port=\"6443\" protocol=\"tcp\" accept\n" +
+				"\trule family=\"ipv4\" source address=\"198.51.100.0/24\" service name=\"etcd-server\" accept\n\trule family=\"ipv4\" source address=\"198.51.100.0/24\" port port=\"2379\" protocol=\"tcp\" drop\n"
+		}, "error firewalld: zone public: does not let in TCP to 2379"},
+		{"firewalld, by source", func(d *dir) {
+			d.write("proc/71/comm", "firewalld\n")
+			d.answers["firewall-cmd --get-default-zone"] = "public\n"
+			d.answers["firewall-cmd --list-all-zones"] = "masters (active)\n  target: ACCEPT\n  sources: 198.51.100.0/24\n\npublic\n  target: default\n  services: kube-apiserver\n"
+		}, "warning firewalld: zone public: does not let in TCP to 2379, 2380; whether a zone that goes by addresses lets the others in is not looked at"},
 		{"firewalld mute", func(d *dir) { d.write("proc/71/comm", "firewalld\n") }, "unseen firewalld: firewalld runs, and does not tell: firewall-cmd is not installed (not in PATH)"},
 		{"nft", func(d *dir) {
 			d.answers["nft --json"] = `{"nftables":[{"chain":{"family":"ip","table":"filter","name":"OUTPUT","type":"filter","hook":"output","prio":0,"policy":"drop"}},

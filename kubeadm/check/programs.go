@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -76,23 +77,29 @@ func (n Node) zone(ctx context.Context, link string) (*Firewalld, error) {
 		return nil, err
 	}
 	zones := parseZones(said)
-	for _, z := range zones {
-		if slices.Contains(z.links, link) {
-			return &z.Firewalld, nil
-		}
+	i := slices.IndexFunc(zones, func(z *zone) bool { return slices.Contains(z.links, link) })
+	if i < 0 {
+		i = slices.IndexFunc(zones, func(z *zone) bool { return z.Zone == strings.TrimSpace(name) })
 	}
-	for _, z := range zones {
-		if z.Zone == strings.TrimSpace(name) {
-			return &z.Firewalld, nil
-		}
+	if i < 0 {
+		return nil, fmt.Errorf("there is no zone %q", name)
 	}
-	return nil, fmt.Errorf("there is no zone %q", name)
+	z := zones[i].Firewalld
+	z.BySource = slices.ContainsFunc(zones, func(z *zone) bool { return z.sources })
+	return &z, nil
 }
 
 type zone struct {
 	Firewalld
-	links []string
+	links   []string
+	sources bool
 }
+
+// What a rich rule accepts (firewalld.richlanguage(5)), as firewall-cmd writes it.
+var (
+	richPort    = regexp.MustCompile(`^rule .*\bport port="([0-9-]+)" protocol="(tcp)" .*\baccept$`)
+	richService = regexp.MustCompile(`^rule .*\bservice name="([^"]+)" .*\baccept$`)
+)
 
 // parseZones reads what firewall-cmd --list-all-zones prints: a line with the name
 // of each zone, and its settings indented below.
@@ -103,16 +110,24 @@ func parseZones(said string) []*zone {
 			list = append(list, &zone{Firewalld: Firewalld{Zone: fields[0]}})
 			continue
 		}
-		key, value, ok := strings.Cut(strings.TrimSpace(line), ":")
-		if !ok || len(list) == 0 {
+		if len(list) == 0 {
 			continue
 		}
-		z := list[len(list)-1]
+		z, text := list[len(list)-1], strings.TrimSpace(line)
+		if m := richPort.FindStringSubmatch(text); m != nil {
+			z.Ports = append(z.Ports, m[1]+"/"+m[2])
+		}
+		if m := richService.FindStringSubmatch(text); m != nil {
+			z.Services = append(z.Services, m[1])
+		}
+		key, value, _ := strings.Cut(text, ":")
 		switch key {
 		case "target":
 			z.Target = strings.TrimSpace(value)
 		case "interfaces":
 			z.links = strings.Fields(value)
+		case "sources":
+			z.sources = strings.TrimSpace(value) != ""
 		case "services":
 			z.Services = strings.Fields(value)
 		case "ports":
