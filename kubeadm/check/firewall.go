@@ -28,7 +28,7 @@ var firewallLooks = []Look{
 // package).
 var known = map[string][]int{
 	"havip": {6443, 2379, 2380}, "kube-control-plane": {6443, 2379, 2380}, "kube-control-plane-secure": {6443, 2379, 2380},
-	"kube-apiserver": {6443}, "kube-api": {6443}, "etcd-client": {2379}, "etcd-server": {2380},
+	"kube-apiserver": {6443}, "etcd-client": {2379}, "etcd-server": {2380},
 }
 
 func judgeFirewalld(f *Facts, r *reporter) {

@@ -245,6 +245,13 @@ unseen ipv6: there is no link eth7`, "set vip.interface to one of eth0, eth10"},
 		f.Links[2].Prefixes = append(f.Links[2].Prefixes, netip.MustParsePrefix("198.51.100.166/32"))
 	},
 		"error stray: eth10: 198.51.100.166 is on it, and the VIP's link is eth0", "remove it where it is configured, then: ip addr del 198.51.100.166 dev eth10"},
+	{"VIP and no link for it", master, func(f *Facts) { f.here(); f.Daemon.Link = "eth7" }, `error link: there is no link eth7
+error stray: eth0: 198.51.100.166 is on it, and there is no link eth7
+unseen prefix: there is no link eth7
+unseen arp-ignore: there is no link eth7
+unseen announcements: there is no link eth7
+unseen one-lan: there is no link eth7
+unseen ipv6: there is no link eth7`, ""},
 	{"VIP for ever", master, func(f *Facts) {
 		f.here()
 		f.Daemon.Role, f.Daemon.Holder = "holder", "n1"

@@ -44,7 +44,7 @@ var vipLooks = []Look{
 }
 
 func judgeStray(f *Facts, r *reporter) {
-	l, _ := f.vipLink()
+	l, why := f.vipLink()
 	for _, vip := range f.Config.File.VIP.Addresses {
 		for _, o := range f.Links {
 			if !o.has(vip) {
@@ -52,6 +52,8 @@ func judgeStray(f *Facts, r *reporter) {
 			}
 			remove := fmt.Sprintf("remove it where it is configured, then: ip addr del %s dev %s", vip, o.Name)
 			switch {
+			case why != "":
+				r.error(o.Name, fmt.Sprintf("%s is on it, and %s", vip, why), remove)
 			case o.Name != l.Name:
 				r.error(o.Name, fmt.Sprintf("%s is on it, and the VIP's link is %s", vip, l.Name), remove)
 			case f.permanent(vip):
