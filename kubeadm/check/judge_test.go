@@ -169,7 +169,8 @@ var judgeTests = []judgeTest{
 	{"to join", bare, func(f *Facts) { // the daemon's probe is answered, by the cluster
 		f.Wire[0], f.Wire[1] = Answer{Address: addr("198.51.100.166"), Accepts: true, MAC: "02:00:00:00:00:02"}, Answer{Address: addr("2001:db8::166"), Accepts: true}
 		f.Daemon.Probe = []kubeadm.Finding{{Subject: "VIP", What: "somebody uses the VIP already", Blocks: true}, {Subject: "masters", What: "another master runs already", Blocks: true}}
-	}, "", ""},
+	}, `warning vip: 198.51.100.166: 02:00:00:00:00:02 accepts connections to the API server at it
+warning vip: 2001:db8::166: somebody accepts connections to the API server at it`, ""},
 	{"no cluster, other masters silent", bare, func(f *Facts) {
 		f.Daemon.Probe = []kubeadm.Finding{{Subject: "n2", What: "port 2380 is closed"}}
 	}, "", ""},

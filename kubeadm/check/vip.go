@@ -108,7 +108,9 @@ func (f *Facts) judgeAnswer(a Answer, r *reporter) {
 		r.error(a.Address.String(), fmt.Sprintf("%s holds it, and connections to it get no answer here: %s", d.Holder, a.Error),
 			fmt.Sprintf("see that %s and this node are in one network: VLAN, switch, bond; and that no firewall is between them", d.Holder))
 	case d.Error == "" && d.Holder != "":
-	case a.Accepts && !f.Joined: // a cluster is there: this node is to join it
+	case a.Accepts && !f.Joined: // the cluster that this node is to join, or another one
+		r.warn(a.Address.String(), fmt.Sprintf("%s accepts connections to the API server at it", who),
+			"right if this node is to join that cluster: havipctl join; if there is none yet, find that machine")
 	case f.Joined && d.Error != "": // who holds it is not known here
 	case a.Stale && !d.Probed:
 		r.unseen(fmt.Sprintf("%s had %s a while ago, and whether it still has is not known yet: ask again in a minute", a.MAC, a.Address))
