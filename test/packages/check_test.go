@@ -131,7 +131,7 @@ func faults(n *lab.Node, other *lab.Node) []fault {
 		{"havipd is not enabled", "enabled", "error", "systemctl -q disable havipd", "systemctl -q enable havipd", nil},
 		{"kubelet is not ordered after havipd", "order", "error", "sed /^Before=/d /lib/systemd/system/havipd.service >" + unit + " && " + reload, "rm " + unit + "; " + reload, nil},
 		{"kubelet requires havipd", "order", "error", "mkdir -p $(dirname " + dropin + ") && printf '[Unit]\\nRequires=havipd.service\\n' >" + dropin + " && " + reload,
-			"rm " + dropin + "; " + reload, nil},
+			"rm -r $(dirname " + dropin + "); " + reload, nil},
 		{"kube-vip with cp_enable and this address", "rivals", "error",
 			"printf 'spec:\\n  containers:\\n  - name: k\\n    env:\\n    - {name: cp_enable, value: \"true\"}\\n    - {name: address, value: " + vip + "}\\n' >" + manifests + "/kube-vip.yaml", "rm " + manifests + "/kube-vip.yaml", nil},
 		{"keepalived with this address", "rivals", "error", "mkdir /etc/keepalived && echo 'virtual_ipaddress { " + vip + "/24 dev eth0 }' >/etc/keepalived/keepalived.conf", "rm -r /etc/keepalived", nil},
@@ -183,6 +183,7 @@ func TestCheck(t *testing.T) {
 		s.sound(n)
 	}
 	n := s.l.Others(s.holder)[0]
+	files := s.files(n)
 	s.on(n, "sh", "-c", "mkdir "+keep+" && cp -a --parents /etc/havip /etc/kubernetes "+keep)
 	s.onlyLooks(n)
 	all, found := faults(n, s.l.Others(n)[0]), 0
@@ -195,6 +196,9 @@ func TestCheck(t *testing.T) {
 	found += s.bareNode(n)
 	found += s.inUse(n)
 	s.on(n, "rm", "-r", keep)
+	if diff := cmp.Diff(files, s.files(n)); diff != "" {
+		t.Errorf("the test left something behind (-before +after):\n%s", diff)
+	}
 	claimed := len(all) + 3
 	t.Logf("faults found / claimed: %d / %d, 4 of them put into a stand-in for kubectl", found, claimed)
 	if found != claimed {
