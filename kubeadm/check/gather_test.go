@@ -206,7 +206,7 @@ func TestGather(t *testing.T) {
 		{"config", func(d *dir) {
 			d.write("etc/havip/havip.toml", "vip.address = \"198.51.100.166\"\nvip.adress = 1\n[masters]\nn1 = \"198.51.100.162\"\n[nonsense]\nx = 1\n")
 		}, `error config: /etc/havip/havip.toml:2:14: vip.adress: unknown key; did you mean address?
-error config: /etc/havip/havip.toml:5: nonsense: unknown section; remove it; known here: vip, masters, etcd, election, health, kubeadm, unattended`},
+error config: /etc/havip/havip.toml:5: nonsense: unknown section; remove it; known here: vip, masters, etcd, election, health, metrics, kubeadm, unattended`},
 		{"another node", func(d *dir) { d.links[1].Prefixes[0] = netip.MustParsePrefix("198.51.100.9/24") },
 			`error self: find this node in [masters]: none of its addresses (198.51.100.9) is there (n1 = 198.51.100.162, n2 = 198.51.100.163, n3 = 198.51.100.164)
 warning endpoint: /etc/kubernetes/kubelet.conf: https://198.51.100.162:6443 leads to 198.51.100.162, which is neither the VIP nor this node`},
