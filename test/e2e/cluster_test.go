@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"testing"
 
 	"havip/test/cluster"
@@ -21,6 +22,26 @@ func testCluster(t *testing.T, s *scene) {
 	}
 	out := s.on(s.Nodes[1], "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "--server", "https://"+cluster.VIP4.String()+":6443", "get", "nodes")
 	t.Logf("kubectl get nodes:\n%s", out)
+	t.Run("check finds no error", func(t *testing.T) {
+		for _, n := range s.Nodes[:masters] {
+			out, errOut, code, err := n.Try(s.ctx, "havipctl", "check")
+			if err != nil || code != 0 {
+				t.Errorf("havipctl check on %s ends with %d, %v, want 0:\n%s%s", n.Name, code, err, out, errOut)
+			}
+			t.Logf("%s:\n%s", n.Name, out)
+		}
+	})
+	t.Run("history tells of the claim", func(t *testing.T) {
+		for _, n := range s.Nodes[:masters] {
+			var h struct{ Entries []struct{ Kind, From, To string } }
+			if err := json.Unmarshal([]byte(s.on(n, "havipctl", "history", "-o", "json")), &h); err != nil {
+				t.Fatal(err)
+			}
+			if len(h.Entries) < 2 || h.Entries[0].Kind != "claim" || h.Entries[0].To != s.Nodes[0].Name || h.Entries[1].From != s.Nodes[0].Name || h.Entries[1].To != s.Nodes[0].Name {
+				t.Errorf("history on %s begins with %+v, want a claim by %s that the election took over", n.Name, h.Entries, s.Nodes[0].Name)
+			}
+		}
+	})
 	t.Run("nothing to do", func(t *testing.T) {
 		for i, command := range []string{"init", "join", "join"} {
 			o, err := Havipctl(s.ctx, s.Nodes[i], "", command)
