@@ -20,9 +20,9 @@ type cli struct {
 	in       io.Reader
 	out, err io.Writer
 	asking   bool       // a person can be asked: stdin is a terminal
-	terminal bool       // stdout is a terminal
-	color    bool       // colours may be used on stdout
+	color    bool       // colours are used on stdout
 	width    func() int // columns of stdout, 0: not known
+	face     face       // what stdout is to a page that is drawn again and again
 
 	errTerminal bool // stderr is a terminal
 
@@ -104,6 +104,7 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 }
 
 func (c *cli) root() *cobra.Command {
+	colours := automatic
 	root := &cobra.Command{
 		Use:   "havipctl",
 		Short: "Ask and steer the daemon that holds the control plane's virtual IP",
@@ -121,6 +122,7 @@ daemon does not run or hangs, 5 permission denied or its answer not understood.
 			if c.timeout <= 0 {
 				return usageError("give a time such as 10s", "--timeout must be above 0")
 			}
+			c.color = colours.on(c.color)
 			return nil
 		},
 	}
@@ -129,6 +131,8 @@ daemon does not run or hangs, 5 permission denied or its answer not understood.
 	root.SetVersionTemplate("havipctl {{.Version}}\n")
 	root.PersistentFlags().StringVar(&c.socket, "socket", status.SocketPath, "socket of the daemon")
 	root.PersistentFlags().DurationVar(&c.timeout, "timeout", status.DefaultTimeout, "how long the daemon may take to answer")
+	root.PersistentFlags().Var(&colours, "color", "whether to use colours; auto: on a terminal, unless NO_COLOR is set or TERM is dumb")
+	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{string(automatic), string(always), string(never)}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(c.statusCommand(), c.historyCommand(), c.handoverCommand(), c.drainCommand(), c.undrainCommand(), c.releaseCommand(), c.claimCommand(), c.checkCommand(),
 		c.initCommand(), c.joinCommand(), c.bootstrapCommand(), c.tokenCommand(), c.resetCommand(), c.configCommand(), c.versionCommand())
 	return root
@@ -151,6 +155,29 @@ func (f *format) Set(s string) error {
 	*f = format(s)
 	return nil
 }
+
+// colouring is the flag --color.
+type colouring string
+
+const (
+	automatic colouring = "auto"
+	always    colouring = "always"
+	never     colouring = "never"
+)
+
+func (w *colouring) String() string { return string(*w) }
+func (w *colouring) Type() string   { return "auto|always|never" }
+func (w *colouring) Set(s string) error {
+	switch colouring(s) {
+	case automatic, always, never:
+		*w = colouring(s)
+		return nil
+	}
+	return fmt.Errorf("must be auto, always or never")
+}
+
+// on says whether there are colours, found being what suits stdout.
+func (w colouring) on(found bool) bool { return w == always || w == automatic && found }
 
 // formatFlag adds -o to a command.
 func formatFlag(cmd *cobra.Command) *format {

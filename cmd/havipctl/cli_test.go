@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -31,7 +30,8 @@ func onTerminal(t *testing.T, names ...string) (*cli, *bytes.Buffer, *fake) {
 	}
 	t.Cleanup(f.stop)
 	out := &bytes.Buffer{}
-	return &cli{in: strings.NewReader(""), out: out, err: out, terminal: true, color: true, width: func() int { return 80 }}, out, f
+	return &cli{in: strings.NewReader(""), out: out, err: out, color: true, width: func() int { return 80 },
+		face: face{drawable: true, height: func() int { return 24 }}}, out, f
 }
 
 func TestStatusOnTerminal(t *testing.T) {
@@ -42,30 +42,6 @@ func TestStatusOnTerminal(t *testing.T) {
 	for _, want := range []string{"\x1b[32mHELD\x1b[0m by n2", "\x1b[33mDEGRADED\x1b[0m: ", "\n                 something other than havip set it\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out)
-		}
-	}
-}
-
-// TestWatchOnTerminal: one clearing of the screen, then drawing over it, also
-// while the daemon is away.
-func TestWatchOnTerminal(t *testing.T) {
-	c, out, f := onTerminal(t, "all-well", "!drop", "!drop", "one-gone")
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan int)
-	go func() { done <- c.run(ctx, []string{"--socket", f.sock, "status", "--watch", "--interval", "1ms"}) }()
-	if !f.waitServed(8, 20*time.Second) {
-		t.Error("not served in 20 s")
-	}
-	stop()
-	if code := <-done; code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	if n := strings.Count(out.String(), "\x1b[2J"); n != 1 {
-		t.Errorf("cleared %d times", n)
-	}
-	for _, want := range []string{"\x1b[Herror: ask the daemon at " + f.sock + ": the connection broke\x1b[K\n\x1b[J", "DEGRADED\x1b[0m: n1 is gone\x1b[K\n"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("no %q in:\n%q", want, out)
 		}
 	}
 }
@@ -127,8 +103,8 @@ func TestTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	if isTerminal(null) || columns(null) != 0 {
-		t.Errorf("%s is a terminal of %d columns", os.DevNull, columns(null))
+	if columns, rows := size(null); isTerminal(null) || columns != 0 || rows != 0 {
+		t.Errorf("%s is a terminal of %d columns and %d rows", os.DevNull, columns, rows)
 	}
 }
 

@@ -18,14 +18,23 @@ func main() { os.Exit(run(kubeadm.Node(), kubeadm.StateDir)) }
 func run(node kubeadm.System, state string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	resized := make(chan os.Signal, 1)
+	signal.Notify(resized, syscall.SIGWINCH)
+	drawable := isTerminal(os.Stdout) && os.Getenv("TERM") != "dumb"
 	c := &cli{
-		in:       os.Stdin,
-		out:      os.Stdout,
-		err:      os.Stderr,
-		asking:   isTerminal(os.Stdin),
-		terminal: isTerminal(os.Stdout),
-		color:    isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
-		width:    func() int { return columns(os.Stdout) },
+		in:     os.Stdin,
+		out:    os.Stdout,
+		err:    os.Stderr,
+		asking: isTerminal(os.Stdin),
+		color:  drawable && os.Getenv("NO_COLOR") == "",
+		width:  func() int { columns, _ := size(os.Stdout); return columns },
+		face: face{
+			drawable: drawable,
+			height:   func() int { _, rows := size(os.Stdout); return rows },
+			resized:  resized,
+			still:    func() func() { return stillKeys(os.Stdout) },
+			gone:     func() bool { return readerGone(os.Stdout) },
+		},
 
 		errTerminal: isTerminal(os.Stderr),
 		node:        node,

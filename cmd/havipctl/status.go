@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -27,15 +24,20 @@ func (c *cli) statusCommand() *cobra.Command {
 		`status shows who holds the VIP, since when and why; every master; what one more
 failure would cost; and what to do next.
 
+With --watch it goes on until Ctrl-C. A terminal shows one page that fits it and
+counts down what runs out; lines that changed in the last seconds begin with >, and
+while the daemon does not answer the last page stays, with its age. Elsewhere there
+is a line with its time for everything that changes, and none while nothing does.
+
 Exit codes: 0 held, and a healthy standby is ready; 1 held but degraded; 4 nobody
 holds it, or this node cannot know of anybody.`,
 		noArgs, func(cmd *cobra.Command, _ []string) error { return c.status(cmd, &o) })
 	o.format = formatFlag(cmd)
 	f := cmd.Flags()
-	f.BoolVarP(&o.watch, "watch", "w", false, "go on; on a pipe print again only what changed")
+	f.BoolVarP(&o.watch, "watch", "w", false, "go on, until Ctrl-C; on a pipe print only what changed")
 	f.DurationVar(&o.interval, "interval", time.Second, "with --watch: between two looks")
 	f.DurationVar(&o.wait, "wait", 0, "wait until somebody holds it, at most this long (120s)")
-	f.BoolVar(&o.events, "events", false, "show this node's recent transitions too")
+	f.BoolVar(&o.events, "events", false, "show this node's recent transitions too; the page of --watch always does")
 	return cmd
 }
 
@@ -86,86 +88,4 @@ func (c *cli) text(d *status.Document, o *statusOptions) string {
 	}
 	_ = status.Render(&b, d, status.Options{Color: c.color, Width: width, Now: time.Now(), Events: o.events})
 	return b.String()
-}
-
-// watch shows the status again and again until it is interrupted, which is how
-// it ends well. A daemon that goes away is waited for, unless it was never there.
-func (c *cli) watch(ctx context.Context, client *status.Client, o *statusOptions) error {
-	tick := time.NewTicker(o.interval)
-	defer tick.Stop()
-	w := watcher{cli: c, options: o}
-	for first := true; ; first = false {
-		d, err := client.Status(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && (first || errors.Is(err, status.ErrPermission)):
-			return asked(err)
-		case err != nil:
-			err = w.lost(err)
-		default:
-			err = w.next(d)
-		}
-		if err != nil {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// watcher remembers what was shown last.
-type watcher struct {
-	*cli
-	options *statusOptions
-	shown   string // digest or error
-}
-
-func (w *watcher) next(d *status.Document) error {
-	if w.terminal && *w.options.format == text {
-		return w.redraw(w.text(d, w.options))
-	}
-	digest := d.Digest()
-	if digest == w.shown {
-		return nil
-	}
-	again := w.shown != ""
-	w.shown = digest
-	if *w.options.format == jsonText { // one document a line
-		b, err := json.Marshal(d)
-		if err != nil {
-			return fmt.Errorf("encode status: %w", err)
-		}
-		return w.print(string(b) + "\n")
-	}
-	block := w.text(d, w.options)
-	if again {
-		block = "\n" + block
-	}
-	return w.print(block)
-}
-
-// lost says once that the daemon has gone.
-func (w *watcher) lost(err error) error {
-	if w.terminal && *w.options.format == text {
-		return w.redraw("error: " + err.Error() + "\n")
-	}
-	if w.shown != err.Error() {
-		w.shown = err.Error()
-		fmt.Fprintln(w.err, "error: "+err.Error())
-	}
-	return nil
-}
-
-// redraw writes over what is on the screen, line by line, so that nothing flickers.
-func (w *watcher) redraw(page string) error {
-	start := "\x1b[H"
-	if w.shown == "" {
-		start = "\x1b[2J\x1b[H"
-		w.shown = "drawn"
-	}
-	return w.print(start + strings.ReplaceAll(page, "\n", "\x1b[K\n") + "\x1b[J")
 }

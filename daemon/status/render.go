@@ -53,7 +53,8 @@ type page struct {
 	doc   *Document
 	opts  Options
 	width int
-	time  time.Time // of the document, in the wanted zone
+	time  time.Time // for which it is drawn, in the wanted zone
+	said  time.Time // when the daemon said it
 }
 
 func newPage(d *Document, o Options) *page {
@@ -63,7 +64,7 @@ func newPage(d *Document, o Options) *page {
 	if o.Loc == nil {
 		o.Loc = time.Local
 	}
-	return &page{doc: d, opts: o, width: max(o.Width, 60), time: d.Time.In(o.Loc)}
+	return &page{doc: d, opts: o, width: max(o.Width, 60), time: d.Time.In(o.Loc), said: d.Time}
 }
 
 func (p *page) line(s string) { p.WriteString(strings.TrimRight(s, " ") + "\n") }
@@ -198,8 +199,8 @@ func (p *page) verdict() string {
 }
 
 func (p *page) seen() string {
-	s := "seen by " + orElse(clean(p.doc.Node), "this node") + " at " + p.clock(p.doc.Time) + p.time.Format(" MST")
-	if old := p.opts.Now.Sub(p.doc.Time); !p.opts.Now.IsZero() && old > staleAfter {
+	s := "seen by " + orElse(clean(p.doc.Node), "this node") + " at " + p.clock(p.said) + p.time.Format(" MST")
+	if old := p.opts.Now.Sub(p.said); !p.opts.Now.IsZero() && old > staleAfter {
 		s += ", " + age(old) + " ago"
 	}
 	return s
@@ -217,11 +218,7 @@ func (p *page) lastMove() {
 	p.labelled("last move", clean(text))
 	var more []string
 	if m.GapMS != nil {
-		about := "about "
-		if *m.GapMS < 1000 {
-			about = ""
-		}
-		more = append(more, "nobody held it for "+about+short(millis(*m.GapMS)))
+		more = append(more, m.gap())
 	}
 	if m.Chosen != "" {
 		more = append(more, m.Chosen)
@@ -229,6 +226,15 @@ func (p *page) lastMove() {
 	if len(more) > 0 {
 		p.labelled("", clean(strings.Join(more, "; ")))
 	}
+}
+
+// gap says how long nobody held it, where that is known.
+func (m *LastMove) gap() string {
+	about := "about "
+	if *m.GapMS < 1000 {
+		about = ""
+	}
+	return "nobody held it for " + about + short(millis(*m.GapMS))
 }
 
 // holder says how well the holder's right is kept up.
