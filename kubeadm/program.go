@@ -67,6 +67,65 @@ func AskVersions(ctx context.Context) (kubeadm, kubelet Program) {
 	return askVersion(ctx, "kubeadm", "version", "-o", "short"), askVersion(ctx, "kubelet", "--version")
 }
 
+// tellTime bounds a program that a report is made of, and tellSize what is kept of
+// it: the end, from the begin of a line on.
+const (
+	tellTime = 10 * time.Second
+	tellSize = 4 << 20
+)
+
+// Tell runs a program for what it says, which is returned as far as it came, also
+// with an error.
+func Tell(ctx context.Context, name string, args ...string) ([]byte, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", name, ErrNotInstalled)
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...)
+	said, complained := &tail{limit: tellSize}, &tail{limit: 4 << 10}
+	cmd.Stdout, cmd.Stderr = said, complained
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "SYSTEMD_COLORS=0")
+	cmd.WaitDelay = time.Second
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("no end within %v", tellTime)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(complained.bytes()))
+	}
+	return said.bytes(), err
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	limit int
+	data  []byte
+	lost  bool
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.data = append(t.data, p...)
+	if over := len(t.data) - 2*t.limit; over > 0 { // not with every write
+		t.data = append(t.data[:0], t.data[len(t.data)-t.limit:]...)
+		t.lost = true
+	}
+	return len(p), nil
+}
+
+// bytes is what is kept, in whole lines.
+func (t *tail) bytes() []byte {
+	data := t.data
+	if len(data) > t.limit {
+		data, t.lost = data[len(data)-t.limit:], true
+	}
+	if t.lost {
+		data = data[bytes.IndexByte(data, '\n')+1:]
+	}
+	return data
+}
+
 // askVersion finds a program and asks for its version.
 func askVersion(ctx context.Context, name string, args ...string) Program {
 	path, err := exec.LookPath(name)

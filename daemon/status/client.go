@@ -128,6 +128,18 @@ func (c *Client) status(ctx context.Context, target string) (*Document, error) {
 	return &d, nil
 }
 
+// Raw fetches what is served under a path as it is, for a report.
+func (c *Client) Raw(ctx context.Context, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	var body raw
+	err := c.call(ctx, http.MethodGet, path, nil, &body)
+	return body, err
+}
+
+// raw is an answer that is not decoded.
+type raw []byte
+
 // Handover asks the holder to give the VIP to another master, "" for the first in rank.
 func (c *Client) Handover(ctx context.Context, to string) (*Change, error) {
 	return c.change(ctx, PathHandover, HandoverRequest{To: to})
@@ -199,6 +211,10 @@ func decode(code int, answer []byte, into any) error {
 			refused.Message = fmt.Sprintf("the daemon answered %d %s", code, http.StatusText(code))
 		}
 		return refused
+	}
+	if body, ok := into.(*raw); ok {
+		*body = answer
+		return nil
 	}
 	if err := json.Unmarshal(answer, into); err != nil {
 		return fmt.Errorf("decode the daemon's answer: %w", err)

@@ -29,12 +29,13 @@ var confined = []struct {
 	{"github.com/vishvananda/…", []string{"vip", "test/…"}, true, "the address is touched under one guard; the witnesses in test/ look for themselves"},
 	{"github.com/mdlayher/…", []string{"vip"}, true, "frames are made and read in one place"},
 	{"github.com/BurntSushi/toml", []string{"configs"}, true, "a file is decoded strictly or not at all"},
-	{"go.yaml.in/…", []string{"configs", "kubeadm", "test/kubeadm", "test/e2e"}, true, "manifests are read within bounds (size, aliases); kubeadm's configuration is written; a test plays the kubelet, another is a client with an admin.conf"},
+	{"go.yaml.in/…", []string{"configs", "kubeadm", "kubeadm/bundle", "test/kubeadm", "test/e2e"}, true, "manifests are read within bounds (size, aliases), and redacted; kubeadm's configuration is written; a test plays the kubelet, another is a client with an admin.conf"},
 	{"github.com/spf13/…", []string{"cmd/havipctl"}, true, "the daemon has five flags; the standard library has them too"},
 	{"github.com/coreos/go-systemd/…", []string{"daemon"}, true, "systemd is told by the loop's notifier alone, and asked in two places"},
 	{"github.com/godbus/…", []string{"daemon"}, true, "only to ask logind, with an end to every call"},
 	{"github.com/prometheus/…", []string{"daemon/metrics"}, true, "it registers by panics and global state, and can serve by itself: one package keeps to what it is told, and the loop never meets it"},
 	{"os/exec", []string{"kubeadm", "test/…"}, false, "the daemon starts no programs; havipctl starts kubeadm, by its runner alone"},
+	{module + "/kubeadm/bundle", []string{"cmd/havipctl"}, true, "it reads what only root may: never in the daemon"},
 	{module + "/kubeadm", []string{"cmd/havipctl", "kubeadm/check", "test/kubeadm"}, true, "it runs programs as root: never in the daemon"},
 	{module + "/kubeadm/check", []string{"cmd/havipctl", "test/kubeadm"}, true, "it asks programs, and what it tells is for a person: never in the daemon"},
 	{"unsafe", []string{"vip"}, false, "only a timer that the standard library lacks is worth it"},
@@ -76,8 +77,9 @@ var bounded = []struct {
 		"golang.org/x/…", "github.com/coreos/go-systemd/v22/…", "github.com/godbus/dbus/v5"}, "it joins the parts and adds none", nil},
 	{"cmd/havipd", []string{module + "/daemon", module + "/daemon/status"}, "main only builds", nil},
 	{"kubeadm", []string{module + "/configs", "go.yaml.in/yaml/v3", "golang.org/x/sys/unix"}, "it asks the daemon through an interface of its own, and the address and etcd are not its business", []string{"net/http"}},
+	{"kubeadm/bundle", []string{"go.yaml.in/yaml/v3"}, "it is told whom to ask, so that a test sees all that it reads", []string{"net", "net/http"}},
 	{"kubeadm/check", []string{module + "/configs", module + "/kubeadm"}, "it only looks: programs are asked by kubeadm's Ask, and what the daemon sees it is told as facts of its own", []string{"net/http"}},
-	{"cmd/havipctl", []string{module + "/configs", module + "/daemon/status", module + "/kubeadm", module + "/kubeadm/check", "github.com/spf13/cobra", "golang.org/x/sys/unix"}, "it asks the daemon; the address and etcd are not its business", nil},
+	{"cmd/havipctl", []string{module + "/configs", module + "/daemon/status", module + "/kubeadm", module + "/kubeadm/bundle", module + "/kubeadm/check", "github.com/spf13/cobra", "golang.org/x/sys/unix"}, "it asks the daemon; the address and etcd are not its business", nil},
 }
 
 // clockless must not read a clock though they use durations.
