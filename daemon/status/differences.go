@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Difference is one thing that is new from one look to the next.
@@ -88,7 +89,7 @@ func (d *Document) verdictLine() string {
 
 func (c *differences) lastMove() {
 	m, old := c.next.LastMove, c.prev.LastMove
-	if m == nil || old != nil && m.From == old.From && m.To == old.To && m.At.Equal(old.At) && m.Reason == old.Reason {
+	if m == nil || old != nil && m.same(old) {
 		return
 	}
 	text := fmt.Sprintf("move: %s -> %s: %s", orElse(m.From, "nobody"), orElse(m.To, "nobody"), m.Reason)
@@ -96,6 +97,14 @@ func (c *differences) lastMove() {
 		text += "; " + m.gap()
 	}
 	c.tell(aboutMove, text)
+}
+
+// refined is how far the time of a move may be put right afterwards: who sees it
+// first goes by its own clock, and by the record's later.
+const refined = 5 * time.Second
+
+func (m *LastMove) same(old *LastMove) bool {
+	return m.From == old.From && m.To == old.To && m.Reason == old.Reason && m.At.Sub(old.At).Abs() < refined
 }
 
 // master tells what is new about one of them; of a master that was not there

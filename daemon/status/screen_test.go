@@ -204,8 +204,12 @@ func TestDifferences(t *testing.T) {
 			"master n3 | n3: candidate, API server ready, etcd follower, havip 1.2.0",
 			"etcd | etcd: 3 of 3 members: any one of them may fail",
 		}},
-		"nothing":    {judged("all-well"), judged("all-well"), nil},
-		"only older": {judged("all-well"), judged("all-well").Later(time.Minute), nil},
+		"nothing":                 {judged("all-well"), judged("all-well"), nil},
+		"only older":              {judged("all-well"), judged("all-well").Later(time.Minute), nil},
+		"a move's time put right": {judged("all-well"), movedLater(judged("all-well"), time.Second), nil},
+		"the same move again": {judged("all-well"), movedLater(judged("all-well"), time.Minute), []string{
+			"move | move: n1 -> n2: n1 stopped renewing; nobody held it for about 4.0 s",
+		}},
 		"one gone": {change(func(d *Document) { Judge(d) }), judged("one-gone"), []string{
 			"verdict | DEGRADED by n2 on eth0: n1 is gone",
 			"master n1 | n1: next -> gone, API server ready -> unknown, etcd follower -> unreachable",
@@ -232,6 +236,11 @@ func TestDifferences(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
+}
+
+func movedLater(d *Document, by time.Duration) *Document {
+	d.LastMove.At = d.LastMove.At.Add(by)
+	return d
 }
 
 func TestNewEvents(t *testing.T) {
