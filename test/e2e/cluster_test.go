@@ -33,7 +33,9 @@ func testCluster(t *testing.T, s *scene) {
 	})
 	t.Run("history tells of the claim", func(t *testing.T) {
 		for _, n := range s.Nodes[:masters] {
-			var h struct{ Entries []struct{ Kind, From, To string } }
+			var h struct {
+				Entries []struct{ Kind, From, To string }
+			}
 			if err := json.Unmarshal([]byte(s.on(n, "havipctl", "history", "-o", "json")), &h); err != nil {
 				t.Fatal(err)
 			}
