@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,7 +38,7 @@ func (f Found) String() string {
 }
 
 // Found returns every link of this namespace that carries one of the addresses,
-// whoever put it there and with whatever prefix length.
+// whoever put it there and with whatever prefix length; but see Spare.
 func (v *VIP) Found() ([]Found, error) {
 	found, err := v.find()
 	for i, f := range found {
@@ -48,6 +49,31 @@ func (v *VIP) Found() ([]Found, error) {
 
 // find is Found without the names of the links, which take a question each.
 func (v *VIP) find() ([]Found, error) {
+	all, err := v.findAll()
+	if v.spare.Load() {
+		all = slices.DeleteFunc(all, func(f Found) bool { return f.Permanent })
+	}
+	return all, err
+}
+
+// Spare makes all methods leave alone what has no lifetime: while this node takes
+// the VIP over from another program, that is the other program's. Nothing that Set
+// makes is without one. Where Set meets such an address that is the same to the
+// kernel (of the same prefix length, or IPv6) it gives it a lifetime: from then on
+// it is this process's.
+func (v *VIP) Spare(on bool) { v.spare.Store(on) }
+
+// Foreign returns the addresses without a lifetime: those that Spare spares.
+func (v *VIP) Foreign() ([]Found, error) {
+	all, err := v.findAll()
+	all = slices.DeleteFunc(all, func(f Found) bool { return !f.Permanent })
+	for i, f := range all {
+		all[i] = v.named(f)
+	}
+	return all, err
+}
+
+func (v *VIP) findAll() ([]Found, error) {
 	as, err := v.kernel.addrs(v.addrs)
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
@@ -86,7 +112,7 @@ const (
 )
 
 // Clear removes the addresses from every link of this namespace, whoever put
-// them there, after it reset their TCP connections (for 50 ms at most; that
+// them there (but see Spare), after it reset their TCP connections (for 50 ms at most; that
 // never prevents the clear). nil means that they were read back and are gone and
 // that no Set is under way which could bring them back. It is idempotent.
 //
