@@ -24,6 +24,7 @@ func parseAddr(m syscall.NetlinkMessage) (e Event, ok bool, err error) {
 	if len(m.Data) < syscall.SizeofIfAddrmsg {
 		return Event{}, false, fmt.Errorf("read address message: %d bytes", len(m.Data))
 	}
+	e.Bits = int(m.Data[1])
 	e.Link = int(binary.NativeEndian.Uint32(m.Data[4:8]))
 	e.Valid = Forever
 	attrs, err := syscall.ParseNetlinkRouteAttr(&m)

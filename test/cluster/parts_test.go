@@ -55,17 +55,17 @@ func TestReason(t *testing.T) {
 }
 
 func TestParseSample(t *testing.T) {
-	got, err := parseSample([]string{"12", "n1/1", "added", "2", "198.51.100.166", "3"})
-	want := Event{At: 12, Node: "n1/1", What: Added, Link: 2, Addr: v4, Valid: 3}
+	got, err := parseSample([]string{"12", "n1/1", "added", "2", "198.51.100.166/32", "3"})
+	want := Event{At: 12, Node: "n1/1", What: Added, Link: 2, Addr: v4, Bits: 32, Valid: 3}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" || err != nil {
 		t.Errorf("parseSample = %v (-want +got):\n%s", err, diff)
 	}
 	for _, bad := range [][]string{
 		nil,
-		{"x", "n1/1", "added", "2", "198.51.100.166", "3"},
-		{"12", "n1/1", "added", "x", "198.51.100.166", "3"},
-		{"12", "n1/1", "added", "2", "x", "3"},
-		{"12", "n1/1", "added", "2", "198.51.100.166", "-1"},
+		{"x", "n1/1", "added", "2", "198.51.100.166/32", "3"},
+		{"12", "n1/1", "added", "x", "198.51.100.166/32", "3"},
+		{"12", "n1/1", "added", "2", "198.51.100.166", "3"},
+		{"12", "n1/1", "added", "2", "198.51.100.166/32", "-1"},
 	} {
 		if _, err := parseSample(bad); err == nil {
 			t.Errorf("parseSample(%v) = nil error", bad)

@@ -146,13 +146,13 @@ func (s *sampler) messages(w *watched, data []byte, f func(Event)) (done bool) {
 }
 
 func (s *sampler) note(w *watched, at time.Duration, e Event) {
-	p := place{e.Link, e.Addr}
+	p := place{e.Link, e.Addr, e.Bits}
 	if e.What == Added {
 		w.has[p] = true
 	} else {
 		delete(w.has, p)
 	}
-	fmt.Fprintf(s.out, "event %d %s %s %d %s %d\n", at, w.life, e.What, e.Link, e.Addr, e.Valid)
+	fmt.Fprintf(s.out, "event %d %s %s %d %s %d\n", at, w.life, e.What, e.Link, netip.PrefixFrom(e.Addr, e.Bits), e.Valid)
 }
 
 func (s *sampler) doubt(w *watched, text string) {
@@ -185,7 +185,7 @@ func (s *sampler) compare(w *watched, at time.Duration, found map[place]Event) {
 	for p := range w.has {
 		if _, ok := found[p]; !ok {
 			s.doubt(w, "missed that "+p.addr.String()+" went")
-			s.note(w, at, Event{What: Removed, Link: p.link, Addr: p.addr})
+			s.note(w, at, Event{What: Removed, Link: p.link, Addr: p.addr, Bits: p.bits})
 		}
 	}
 }
@@ -202,7 +202,7 @@ func (s *sampler) list(w *watched) (map[place]Event, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read addresses: %w", err)
 		}
-		if s.messages(w, s.buf[:n], func(e Event) { found[place{e.Link, e.Addr}] = e }) {
+		if s.messages(w, s.buf[:n], func(e Event) { found[place{e.Link, e.Addr, e.Bits}] = e }) {
 			return found, nil
 		}
 	}
@@ -305,7 +305,7 @@ func parseSample(words []string) (e Event, err error) {
 	if err != nil {
 		return e, fmt.Errorf("read link of sample: %w", err)
 	}
-	addr, err := netip.ParseAddr(words[4])
+	addr, err := netip.ParsePrefix(words[4])
 	if err != nil {
 		return e, fmt.Errorf("read address of sample: %w", err)
 	}
@@ -314,6 +314,6 @@ func parseSample(words []string) (e Event, err error) {
 		return e, fmt.Errorf("read lifetime of sample: %w", err)
 	}
 	return Event{
-		At: time.Duration(at), Node: words[1], What: Change(words[2]), Link: link, Addr: addr, Valid: uint32(valid),
+		At: time.Duration(at), Node: words[1], What: Change(words[2]), Link: link, Addr: addr.Addr(), Bits: addr.Bits(), Valid: uint32(valid),
 	}, nil
 }

@@ -25,6 +25,7 @@ type Event struct {
 	Node string
 	What Change
 	Addr netip.Addr
+	Bits int // prefix length: two that differ in it are two addresses to the kernel
 	Link int
 	// Valid is the lifetime that the kernel was given, in seconds; Forever
 	// when it has none.
@@ -145,6 +146,7 @@ type holders map[string]map[place]bool
 type place struct {
 	link int
 	addr netip.Addr
+	bits int
 }
 
 func (h holders) apply(e Event) {
@@ -153,9 +155,9 @@ func (h holders) apply(e Event) {
 		if h[e.Node] == nil {
 			h[e.Node] = map[place]bool{}
 		}
-		h[e.Node][place{e.Link, e.Addr}] = true
+		h[e.Node][place{e.Link, e.Addr, e.Bits}] = true
 	case Removed:
-		delete(h[e.Node], place{e.Link, e.Addr})
+		delete(h[e.Node], place{e.Link, e.Addr, e.Bits})
 	case Off:
 		delete(h, e.Node)
 	}

@@ -144,6 +144,21 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestTwoOfOneAddress: a node has an address as long as it has it with any prefix
+// length.
+func TestTwoOfOneAddress(t *testing.T) {
+	h := holders{}
+	for _, bits := range []int{24, 32} {
+		h.apply(Event{Node: "n1", What: Added, Addr: v4, Bits: bits})
+	}
+	for i, want := range []int{1, 0} {
+		h.apply(Event{Node: "n1", What: Removed, Addr: v4, Bits: 24 + 8*i})
+		if got := len(h.names()); got != want {
+			t.Errorf("after %d of 2 went there are %d holders, want %d", i+1, got, want)
+		}
+	}
+}
+
 func TestHasAll(t *testing.T) {
 	h := holders{}
 	h.apply(event(1, "n1", Added, v4))
