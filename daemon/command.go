@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -113,13 +114,14 @@ func (f *faces) handler() http.Handler {
 	mux.HandleFunc("POST "+status.PathUndrain, f.root(f.drainOff))
 	mux.HandleFunc("POST "+status.PathShutdown, f.root(f.shutdown))
 	mux.HandleFunc("POST "+status.PathRelease, f.root(f.release))
+	mux.HandleFunc("POST "+status.PathAdopt, f.root(f.adopt))
 	mux.HandleFunc("GET "+status.PathClaim, f.claimState)
 	mux.HandleFunc("POST "+status.PathClaim, f.root(f.claim))
 	mux.HandleFunc("POST "+status.PathClaimEnd, f.root(f.claimEnd))
 	mux.HandleFunc("GET "+status.PathFormer, f.formerLook)
 	mux.HandleFunc("POST "+status.PathFormer, f.root(f.formerRemove))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		for _, p := range []string{status.PathStatus, status.PathHistory, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathShutdown, status.PathRelease, status.PathClaim, status.PathClaimEnd, status.PathFormer} {
+		for _, p := range []string{status.PathStatus, status.PathHistory, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathShutdown, status.PathRelease, status.PathAdopt, status.PathClaim, status.PathClaimEnd, status.PathFormer} {
 			if r.URL.Path == p {
 				status.WriteFailure(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s", p, r.Method), "")
 				return
@@ -297,26 +299,40 @@ func (f *faces) drainOff(w http.ResponseWriter, r *http.Request) { f.setDrained(
 
 // setDrained writes the mark first: what was promised survives a crash.
 func (f *faces) setDrained(w http.ResponseWriter, r *http.Request, m *drainMark) {
-	box, _, _ := f.loop()
+	box, address, _ := f.loop()
 	if box == nil {
 		status.WriteFailure(w, http.StatusConflict, notRunning, notRunningHint)
 		return
 	}
-	done, err := f.drain(box, m)
-	if err != nil {
+	done, err := f.drain(box, address, m)
+	switch {
+	case errors.Is(err, errKeeperOn):
+		status.WriteFailure(w, http.StatusConflict, err.Error(), "havipctl adopt --undo")
+	case err != nil:
 		status.WriteFailure(w, http.StatusInternalServerError, err.Error(), "")
-		return
+	default:
+		awaitDone(w, r, done)
 	}
-	awaitDone(w, r, done)
 }
 
-func (f *faces) drain(box *mailbox, m *drainMark) (<-chan election.Done, error) {
+func (f *faces) drain(box *mailbox, a Address, m *drainMark) (<-chan election.Done, error) {
 	f.draining.Lock()
 	defer f.draining.Unlock()
+	var over *adoptIs
+	if m == nil {
+		var err error
+		if over, err = f.leaveAdopt(box, a); err != nil {
+			return nil, err
+		}
+	}
 	if err := saveDrained(f.stateDir, m); err != nil {
 		return nil, err
 	}
-	return send(box, command{drain: &m, make: func(t uint64) election.Event { return election.SetDrained{Token: t, On: m != nil} }}), nil
+	done := send(box, command{drain: &m, make: func(t uint64) election.Event { return election.SetDrained{Token: t, On: m != nil} }})
+	if over != nil {
+		box.put(*over)
+	}
+	return done, nil
 }
 
 const (

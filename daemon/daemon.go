@@ -176,7 +176,7 @@ func (d *daemon) newLoop(cfg *configs.Config, self configs.Master, timing electi
 		meter: d.faces.vitals.count(self.Name, cfg.VIPKey()), beat: &d.faces.vitals.beat,
 		cfg: cfg, self: self, version: d.Version, path: d.Config, process: incarnation(), timing: timing,
 		conflicts: map[string]claimed{}, warnings: map[string]string{}, waiting: map[uint64]func(election.Done){},
-		watchdog: watchdogEvery(),
+		watchdog: watchdogEvery(), stateDir: d.StateDir,
 	}
 	l.caller = newCaller(a, d.clock, func(ev election.Event) { l.box.put(ev) })
 	l.history = newHistorian(lock, d.clock, d.Log, d.StateDir, cfg.VIPKey(), self.Name)
@@ -205,11 +205,16 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	if err := l.history.load(); err != nil {
 		d.Log.Warn("the history of before is not known", "err", err)
 	}
+	l.adopt, err = loadAdopt(d.StateDir)
+	if err != nil {
+		d.Log.Warn("this node is kept back as in a migration", "err", err)
+	}
+	address.Spare(l.adopt.Stage != status.AdoptNone)
 	var first []election.Action
 	l.machine, first = election.New(election.Config{
 		Node: l.self.Name, Incarnation: l.process, Timing: l.timing,
 		Priority: l.cfg.Priority(l.self.Name), Preempt: l.cfg.Election.Preempt,
-	}, l.now(), saved, l.drain != nil)
+	}, l.now(), saved, l.drain != nil || keptBack(l.adopt.Stage))
 	d.faces.setLoop(l.box, address, l.cfg, l.self)
 	d.faces.history.Store(l.history)
 

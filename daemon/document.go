@@ -151,9 +151,13 @@ func (l *loop) recordFacts(v election.View, now time.Duration) status.Record {
 
 func (l *loop) selfFacts(v election.View) status.Self {
 	s := status.Self{Role: status.Role(v.Role.String()), Reason: v.Reason, Pending: v.Leaving}
-	if v.Drained && l.drain != nil {
+	switch {
+	case v.Drained && l.drain != nil:
 		s.DrainedBy = l.drain.String()
+	case v.Drained && keptBack(l.adopt.Stage):
+		s.DrainedBy = "havipctl adopt at " + l.adopt.At.Format(time.RFC3339)
 	}
+	s.Adopting = l.adopt.Stage
 	return s
 }
 
@@ -191,6 +195,7 @@ func (l *loop) describeSelf(m *status.Master, v election.View) {
 	m.Present, m.Healthy, m.Version = true, v.Health.OK, l.version
 	m.Says = status.Role(v.Role.String())
 	m.LastSeenMS = ms(0)
+	m.Adopting = l.adopt.Stage
 	m.Etcd = l.memberState()
 	if m.Etcd == status.MemberUnreachable {
 		m.EtcdDetail = l.etcdNow.Reason
@@ -216,7 +221,7 @@ func (l *loop) describeOther(m *status.Master, move *election.Move, now time.Dur
 		return
 	}
 	m.Present, m.Says, m.Version = here && l.etcdAnswers(), status.Role(p.Role), p.Version
-	m.Priority, m.Healthy = p.Priority, p.Healthy
+	m.Priority, m.Healthy, m.Adopting = p.Priority, p.Healthy, p.Adopt
 	if m.Present {
 		m.APIServer, m.APIServerDetail, m.Etcd = cmp.Or(p.APIServer, status.APIUnknown), p.Detail, cmp.Or(p.Etcd, status.MemberUnknown)
 		m.Gateway, m.GatewayDetail = p.Gateway, p.Cut

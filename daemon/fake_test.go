@@ -286,6 +286,8 @@ type fakeAddress struct {
 	set      func(lifetime int, latest time.Duration) (time.Duration, error)
 	clear    func(context.Context) error
 	found    func() ([]vip.Found, error)
+	spare    func(bool)
+	foreign  func() ([]vip.Found, error)
 	link     func() (vip.Link, error)
 	answers  func() (net.HardwareAddr, bool) // who answers a probe
 	passes   func() (bool, error)
@@ -299,6 +301,8 @@ func (f *fakeAddress) Set(lifetime int, latest time.Duration) (time.Duration, er
 }
 func (f *fakeAddress) Clear(ctx context.Context) error { return f.clear(ctx) }
 func (f *fakeAddress) Found() ([]vip.Found, error)     { return f.found() }
+func (f *fakeAddress) Spare(on bool)                   { f.spare(on) }
+func (f *fakeAddress) Foreign() ([]vip.Found, error)   { return f.foreign() }
 func (f *fakeAddress) Link() (vip.Link, error)         { return f.link() }
 func (f *fakeAddress) Probe(ctx context.Context, n int, wait time.Duration) (net.HardwareAddr, bool, error) {
 	select {
@@ -346,6 +350,8 @@ type kernel struct {
 
 	mu    sync.Mutex
 	until time.Duration // 0: not there
+	other bool          // somebody else's is there, without a lifetime
+	spare bool
 	sink  func(vip.Event)
 }
 
@@ -353,6 +359,12 @@ func (k *kernel) address() *fakeAddress {
 	a := &fakeAddress{link: func() (vip.Link, error) { return eth0, nil }}
 	a.answers = func() (net.HardwareAddr, bool) { return nil, false }
 	a.passes = func() (bool, error) { return true, nil }
+	a.spare = func(on bool) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.spare = on
+	}
+	a.foreign = k.foreign
 	a.set = func(lifetime int, latest time.Duration) (time.Duration, error) {
 		now := k.b.clock().Boot()
 		if now > latest {
@@ -370,9 +382,13 @@ func (k *kernel) address() *fakeAddress {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.until = 0
+		k.other = k.other && k.spare
 		return nil
 	}
 	a.found = func() ([]vip.Found, error) {
+		if others, _ := k.foreign(); len(others) > 0 && !k.spared() {
+			return others, nil
+		}
 		left := k.left()
 		if left <= 0 {
 			return nil, nil
@@ -407,6 +423,28 @@ func (k *kernel) left() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.until - k.b.clock().Boot()
+}
+
+func (k *kernel) foreign() ([]vip.Found, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.other {
+		return nil, nil
+	}
+	return []vip.Found{{Link: "eth0", LinkIndex: 2, Addr: testVIP, Bits: 24, Permanent: true}}, nil
+}
+
+func (k *kernel) spared() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.spare
+}
+
+// keep puts somebody else's address on the link, or takes it away.
+func (k *kernel) keep(on bool) {
+	k.mu.Lock()
+	k.other = on
+	k.mu.Unlock()
 }
 
 // has reports whether the address is on the link now.

@@ -50,6 +50,10 @@ type Address interface {
 	Clear(ctx context.Context) error
 	// Found lists every link that carries the address.
 	Found() ([]vip.Found, error)
+	// Spare lets the methods leave alone what has no lifetime: it is another
+	// program's. Foreign lists it.
+	Spare(on bool)
+	Foreign() ([]vip.Found, error)
 	// Link finds the link that the address belongs on.
 	Link() (vip.Link, error)
 	// Probe asks the link n times, wait apart, whether somebody uses the address

@@ -80,6 +80,9 @@ type loop struct {
 	warnings  map[string]string
 	events    []status.Event
 	drain     *drainMark
+	adopt     status.AdoptMark
+	ending    bool   // the mark of adopt is being erased
+	stateDir  string // where it is
 	token     uint64
 	waiting   map[uint64]func(election.Done)
 	waiters   []*query
@@ -218,6 +221,10 @@ func (l *loop) handle(ev any) {
 		l.command(e)
 	case standing:
 		e.answer <- l.claimStanding()
+	case adoptAsk:
+		l.adoptAsk(e)
+	case adoptIs:
+		l.adoptIs(e)
 	case timersNote:
 		l.timersNote(e)
 	case tripIs:
@@ -230,12 +237,14 @@ func (l *loop) fromEtcd(ev etcd.Event) {
 	case etcd.Record:
 		l.history.record(e)
 		l.step(election.Observed{Value: e.Value, Live: e.Live})
+		l.endWait()
 	case etcd.WatchLost:
 		l.log.Debug("watch lost", "reason", e.Err)
 	case etcd.Nodes:
 		now, before := l.clock.Boot(), l.roster.now
 		l.step(election.Peers{List: l.roster.update(e.Values, now, l.lastSure(now))})
 		l.checkTwin()
+		l.endWait()
 		if l.machine.View().Serving && l.roster.joined(before) {
 			l.tellNeighbours() // who was cut off beside that node may have the old holder's MAC
 		}
@@ -285,6 +294,9 @@ func (l *loop) fromLink(ev vip.Event) {
 		}
 		l.step(election.AddressLost{})
 	case vip.AddressAdded:
+		if e.Permanent && l.adopt.Stage != status.AdoptNone {
+			return // another program's, from which the VIP is taken over
+		}
 		if !l.machine.View().Serving {
 			l.step(election.AddressAppeared{Until: l.clock.Boot() + election.MaxTakeover})
 		}
@@ -397,6 +409,7 @@ func (l *loop) publish() {
 	l.lock.Publish(presence{
 		Peer: l.mine, Address: l.self.Address.String(), Version: l.version, Link: l.link.Name, Gateway: l.gateway.state, Cut: l.gateway.detail,
 		Etcd: l.memberState(), APIServer: cmp.Or(l.health.state, status.APIUnknown), Detail: l.healthDetail(), Process: l.process,
+		Adopt: l.adopt.Stage,
 	}.encode())
 }
 

@@ -22,6 +22,8 @@ type presence struct {
 	APIServer status.APIServer `json:"api_server"`
 	Detail    string           `json:"detail,omitempty"` // why the API server fails
 	Process   string           `json:"process"`          // fresh for every start: two nodes of one name show
+
+	Adopt status.AdoptStage `json:"adopt,omitempty"` // in a migration
 }
 
 func (p presence) encode() string {

@@ -117,7 +117,22 @@ type Self struct {
 	Reason    string `json:"reason,omitempty"`     // of its last transition
 	Pending   string `json:"pending,omitempty"`    // an operation under way, such as "handover to n2"
 	DrainedBy string `json:"drained_by,omitempty"` // with drained: who asked and when, one sentence
+
+	Adopting AdoptStage `json:"adopting,omitempty"` // in a migration, how far it is here
 }
+
+// AdoptStage says how far this node is in a migration from another program that
+// holds the VIP. While there is a stage, addresses without a lifetime are that
+// program's, and the daemon leaves them alone.
+type AdoptStage string
+
+// The stages. A node in any but take is kept from having the VIP.
+const (
+	AdoptReady AdoptStage = "ready" // the daemon runs beside the other program
+	AdoptWait  AdoptStage = "wait"  // the other program is off here, and has the VIP on another node
+	AdoptTake  AdoptStage = "take"  // the other program has the VIP here, and the daemon takes it in place
+	AdoptBack  AdoptStage = "back"  // on the way back: kept from having the VIP until the daemon is stopped
+)
 
 // LastMove is a change of holder.
 type LastMove struct {
@@ -185,6 +200,7 @@ type Master struct {
 	EtcdDetail      string     `json:"etcd_detail,omitempty"`       // why it is unreachable
 	LastSeenMS      *int64     `json:"last_seen_ms,omitempty"`      // since its daemon was last known to be there; absent: never
 	Version         string     `json:"version,omitempty"`           // of its havip
+	Adopting        AdoptStage `json:"adopting,omitempty"`          // in a migration, how far it is there
 }
 
 // EtcdState says how etcd is from this node.

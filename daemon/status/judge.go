@@ -151,6 +151,8 @@ func whyNobody(d *Document) string {
 		return "etcd has no quorum: " + membersWithoutLeader(d)
 	case len(d.Etcd.Alarms) > 0:
 		return "etcd refuses writes: " + strings.Join(d.Etcd.Alarms, ", ")
+	case d.migrating():
+		return "a migration is under way: havip does not have it yet"
 	}
 	return lostBy(d) + ", " + whoMayTake(d)
 }
@@ -174,6 +176,12 @@ func lostBy(d *Document) string {
 		return "it was released"
 	}
 	return "it was never held"
+}
+
+// migrating reports whether a program that is not havip may have the VIP, by a
+// migration that is under way on some master.
+func (d *Document) migrating() bool {
+	return slices.ContainsFunc(d.Masters, func(m Master) bool { return m.Adopting != AdoptNone })
 }
 
 // whoMayTake says who will take the VIP, or why nobody can.

@@ -49,6 +49,8 @@ func nobodySteps(d *Document) []Step {
 		return []Step{startEtcdStep(d)}
 	case len(d.Etcd.Alarms) > 0:
 		return nil
+	case d.migrating():
+		return []Step{{Text: "go on with the migration, the master that has the VIP last", On: "each master", Command: "havipctl adopt"}}
 	case d.firstInRank() != nil:
 		return []Step{{Text: "wait for it" + within(d), Command: "havipctl status --wait 30s"}}
 	case len(d.withRole(RoleDrained)) > 0:
@@ -140,6 +142,9 @@ func masterSteps(d *Document, m *Master) []Step {
 	case RoleDrained:
 		if d.Verdict == Nobody { // said already, as the one command
 			return nil
+		}
+		if m.Adopting != AdoptNone {
+			return []Step{{Text: m.Name + " is in a migration: go on with it, or back", On: m.Name, Command: "havipctl adopt"}}
 		}
 		return []Step{{Text: m.Name + " is drained: when its maintenance is over", On: m.Name, Command: "havipctl undrain"}}
 	case RoleUnhealthy, RoleHolder:

@@ -91,6 +91,7 @@ var scenarios = map[string]func() *Document{
 	"elsewhere":     func() *Document { return change(elsewhere) },
 	"drained":       func() *Document { return change(drained) },
 	"all-drained":   func() *Document { return change(allDrained) },
+	"migrating":     func() *Document { return change(migrating) },
 	"two-masters":   func() *Document { return change(twoMasters) },
 	"single":        func() *Document { return change(single) },
 	"dual-stack":    func() *Document { return change(dualStack) },
@@ -186,6 +187,15 @@ func allDrained(d *Document) {
 		d.Masters[i].Says = RoleDrained
 	}
 	d.Self = Self{Role: RoleDrained, Reason: "drained", DrainedBy: "root at 03:10:02"}
+}
+
+func migrating(d *Document) {
+	nobodyNow(d)
+	d.Holder, d.LastMove, d.Record = nil, nil, Record{State: RecordAbsent}
+	for i, stage := range []AdoptStage{AdoptReady, AdoptWait, AdoptWait} {
+		d.Masters[i].Says, d.Masters[i].Adopting = RoleDrained, stage
+	}
+	d.Self = Self{Role: RoleDrained, Reason: "drained by an operator", DrainedBy: "havipctl adopt at 03:10:02", Adopting: AdoptWait}
 }
 
 func twoMasters(d *Document) {
