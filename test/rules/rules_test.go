@@ -36,7 +36,8 @@ var confined = []struct {
 	{"github.com/prometheus/…", []string{"daemon/metrics"}, true, "it registers by panics and global state, and can serve by itself: one package keeps to what it is told, and the loop never meets it"},
 	{"os/exec", []string{"kubeadm", "test/…"}, false, "the daemon starts no programs; havipctl starts kubeadm, by its runner alone"},
 	{module + "/kubeadm/bundle", []string{"cmd/havipctl"}, true, "it reads what only root may: never in the daemon"},
-	{module + "/kubeadm", []string{"cmd/havipctl", "kubeadm/check", "test/kubeadm"}, true, "it runs programs as root: never in the daemon"},
+	{module + "/kubeadm/adopt", []string{"cmd/havipctl"}, true, "it stops and starts services as root: never in the daemon"},
+	{module + "/kubeadm", []string{"cmd/havipctl", "kubeadm/adopt", "kubeadm/check", "test/kubeadm"}, true, "it runs programs as root: never in the daemon"},
 	{module + "/kubeadm/check", []string{"cmd/havipctl", "test/kubeadm"}, true, "it asks programs, and what it tells is for a person: never in the daemon"},
 	{"unsafe", []string{"vip"}, false, "only a timer that the standard library lacks is worth it"},
 	{"net/http", []string{"daemon/…", "cmd/havipctl", "test/…"}, false, "the socket and the API server's health are the daemon's"},
@@ -79,7 +80,8 @@ var bounded = []struct {
 	{"kubeadm", []string{module + "/configs", "go.yaml.in/yaml/v3", "golang.org/x/sys/unix"}, "it asks the daemon through an interface of its own, and the address and etcd are not its business", []string{"net/http"}},
 	{"kubeadm/bundle", []string{"go.yaml.in/yaml/v3"}, "it is told whom to ask, so that a test sees all that it reads", []string{"net", "net/http"}},
 	{"kubeadm/check", []string{module + "/configs", module + "/kubeadm"}, "it only looks: programs are asked by kubeadm's Ask, and what the daemon sees it is told as facts of its own", []string{"net/http"}},
-	{"cmd/havipctl", []string{module + "/configs", module + "/daemon/status", module + "/kubeadm", module + "/kubeadm/bundle", module + "/kubeadm/check", "github.com/spf13/cobra", "golang.org/x/sys/unix"}, "it asks the daemon; the address and etcd are not its business", nil},
+	{"kubeadm/adopt", []string{module + "/configs", module + "/kubeadm"}, "it asks the daemon through an interface of its own, and starts programs by kubeadm's", []string{"net/http", "os/exec"}},
+	{"cmd/havipctl", []string{module + "/configs", module + "/daemon/status", module + "/kubeadm", module + "/kubeadm/adopt", module + "/kubeadm/bundle", module + "/kubeadm/check", "github.com/spf13/cobra", "golang.org/x/sys/unix"}, "it asks the daemon; the address and etcd are not its business", nil},
 }
 
 // clockless must not read a clock though they use durations.
@@ -168,7 +170,7 @@ func TestRulesBite(t *testing.T) {
 		{"election", "os"}, {"election", "github.com/google/go-cmp/cmp"}, {"daemon", "go.etcd.io/etcd/client/v3"},
 		{"cmd/havipctl", module + "/vip"}, {"configs", module + "/vip"}, {"daemon/status", module + "/election"},
 		{"vip", module + "/test/cluster"}, {"daemon", "os/exec"}, {"cmd/havipctl", "os/exec"}, {"daemon", module + "/kubeadm"}, {"kubeadm", module + "/daemon/member"}, {"kubeadm", module + "/daemon/status"}, {"test/faults", module + "/daemon"},
-		{"kubeadm/check", "os/exec"}, {"kubeadm/check", module + "/daemon/status"},
+		{"kubeadm/check", "os/exec"}, {"kubeadm/check", module + "/daemon/status"}, {"kubeadm/adopt", module + "/daemon/status"},
 	} {
 		if broken(file{dir: c.dir}, c.imports) == nil {
 			t.Errorf("%s may import %s", c.dir, c.imports)

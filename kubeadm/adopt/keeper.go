@@ -1,0 +1,214 @@
+package adopt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"havip/configs"
+	"havip/kubeadm"
+)
+
+// Kind is the program that holds the VIP.
+type Kind string
+
+// The programs.
+const (
+	Keepalived Kind = "keepalived"
+	KubeVIP    Kind = "kube-vip"
+)
+
+// Keeper is a program that holds the VIP on this node, or would.
+type Keeper struct {
+	Kind      Kind         `json:"kind"`
+	Path      string       `json:"path"` // its configuration or manifest
+	Link      string       `json:"link,omitempty"`
+	Addresses []netip.Addr `json:"addresses"`
+	Services  bool         `json:"services,omitempty"` // a kube-vip that serves Services too: that half stays
+	Running   bool         `json:"running"`
+	Problems  []string     `json:"problems,omitempty"` // why it is not taken over from by a program
+}
+
+func (k Keeper) String() string { return fmt.Sprintf("%s by %s", k.Kind, k.Path) }
+
+// unit is the service that runs keepalived.
+const unit = "keepalived.service"
+
+// keepalivedPath is where its unit has its configuration, and Debian's and Red
+// Hat's condition for starting it.
+const keepalivedPath = "/etc/keepalived/keepalived.conf"
+
+// manifests is where the kubelet of a kubeadm node looks for static pods.
+const manifests = "etc/kubernetes/manifests"
+
+// findKeepers looks for programs that hold one of these addresses. Others are
+// programs of the same kind that are left as they are.
+func findKeepers(s kubeadm.System, addresses []netip.Addr) (keepers []Keeper, others []string) {
+	if k, ok := findKeepalived(s, addresses); ok {
+		keepers = append(keepers, k)
+	}
+	paths, _ := filepath.Glob(s.Path(manifests, "[^.]*")) // the pattern is right
+	for _, path := range paths {
+		pod, err := configs.ReadPod(path)
+		if err != nil {
+			continue // no pod of kube-vip's
+		}
+		for _, one := range pod {
+			switch v := parseKubeVIP(one); {
+			case v.controlPlane && overlap(v.addresses, addresses):
+				keepers = append(keepers, v.keeper(s.Inside(path), kubeVIPRuns(s, addresses)))
+			case v.services && !v.controlPlane:
+				others = append(others, "kube-vip by "+s.Inside(path)+" serves Services only")
+			}
+		}
+	}
+	if len(keepers) == 0 && kubeVIPRuns(s, addresses) {
+		keepers = append(keepers, Keeper{Kind: KubeVIP, Addresses: addresses, Running: true, Problems: []string{
+			"it runs, and not by a static pod: take it out of the cluster by hand (a DaemonSet?)"}})
+	}
+	return keepers, others
+}
+
+func overlap(a, b []netip.Addr) bool {
+	return slices.ContainsFunc(a, func(x netip.Addr) bool { return slices.Contains(b, x) })
+}
+
+func findKeepalived(s kubeadm.System, addresses []netip.Addr) (Keeper, bool) {
+	c, err := readKeepalived(s, keepalivedPath)
+	k := Keeper{Kind: Keepalived, Path: keepalivedPath, Running: s.Running("keepalived")}
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !k.Running:
+		return k, false
+	case err != nil:
+		k.Addresses, k.Problems = addresses, []string{err.Error()}
+		return k, true
+	}
+	var more []string
+	for _, in := range c.instances {
+		if !overlap(in.addresses, addresses) {
+			more = append(more, "vrrp_instance "+in.name)
+			continue
+		}
+		k.Addresses, k.Link = in.addresses, in.link
+		if in.vmac {
+			k.Problems = append(k.Problems, "use_vmac: the VIP has a MAC address of its own, on a link of its own")
+		}
+	}
+	if c.servers {
+		more = append(more, "virtual servers")
+	}
+	if len(more) > 0 && k.Addresses != nil {
+		k.Problems = append(k.Problems, "it has more to do than to hold the VIP: "+strings.Join(more, ", "))
+	}
+	if k.Addresses == nil && len(c.unclear) > 0 {
+		k.Addresses = addresses
+		k.Problems = append(k.Problems, "which addresses it holds is not to be read: "+strings.Join(c.unclear, ", "))
+	}
+	k.Problems = append(k.Problems, families(k.Addresses)...)
+	return k, k.Addresses != nil
+}
+
+// families: a VIP has one address, or one of each family.
+func families(list []netip.Addr) []string {
+	four := 0
+	for _, a := range list {
+		if a.Is4() {
+			four++
+		}
+	}
+	if four > 1 || len(list)-four > 1 {
+		return []string{fmt.Sprintf("it holds other addresses beside the VIP: %v", list)}
+	}
+	return nil
+}
+
+// kubeVIP is what a kube-vip is told to do. Each setting has a variable and a
+// flag (docs/flags/index.md of kube-vip); "vip" names are from before 0.6.
+type kubeVIP struct {
+	controlPlane, services, arp bool
+	link                        string
+	addresses                   []netip.Addr
+}
+
+func parseKubeVIP(c configs.Container) kubeVIP {
+	is := func(env, flag string) bool { return yes(c.Env[env]) || yes(c.Flags[flag]) }
+	v := kubeVIP{controlPlane: is("cp_enable", "controlplane"), services: is("svc_enable", "services"), arp: is("vip_arp", "arp")}
+	for _, name := range []string{c.Env["vip_interface"], c.Flags["interface"]} {
+		if name != "" {
+			v.link = name
+		}
+	}
+	for _, list := range []string{c.Env["address"], c.Env["vip_address"], c.Flags["address"], c.Flags["vip"]} {
+		for text := range strings.SplitSeq(list, ",") {
+			if a, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil {
+				v.addresses = append(v.addresses, a.Unmap())
+			}
+		}
+	}
+	return v
+}
+
+func yes(text string) bool {
+	on, err := strconv.ParseBool(text)
+	return err == nil && on
+}
+
+func (v kubeVIP) keeper(path string, running bool) Keeper {
+	k := Keeper{Kind: KubeVIP, Path: path, Link: v.link, Addresses: v.addresses, Services: v.services, Running: running}
+	if !v.arp {
+		k.Problems = append(k.Problems, "it is not in ARP mode: the VIP is a route that it announces, and not on this link alone")
+	}
+	k.Problems = append(k.Problems, families(v.addresses)...)
+	return k
+}
+
+// kubeVIPRuns looks for a process that is told what a kube-vip is told that holds
+// one of the addresses: a container's processes are the node's too.
+func kubeVIPRuns(s kubeadm.System, addresses []netip.Addr) bool {
+	dirs, _ := filepath.Glob(s.Path("proc/[0-9]*"))
+	for _, dir := range dirs {
+		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		line, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		v := parseKubeVIP(configs.Container{Env: variables(environ), Flags: flags(line)})
+		if v.controlPlane && overlap(v.addresses, addresses) {
+			return true
+		}
+	}
+	return false
+}
+
+func variables(environ []byte) map[string]string {
+	all := map[string]string{}
+	for entry := range strings.SplitSeq(string(environ), "\x00") {
+		if name, value, ok := strings.Cut(entry, "="); ok {
+			all[name] = value
+		}
+	}
+	return all
+}
+
+func flags(line []byte) map[string]string {
+	all := map[string]string{}
+	words := strings.Split(string(line), "\x00")
+	for i, word := range words {
+		bare, ok := strings.CutPrefix(word, "--")
+		if !ok {
+			continue
+		}
+		name, value, joined := strings.Cut(bare, "=")
+		if !joined {
+			value = "true"
+			if i+1 < len(words) && words[i+1] != "" && !strings.HasPrefix(words[i+1], "-") {
+				value = words[i+1]
+			}
+		}
+		all[name] = value
+	}
+	return all
+}
