@@ -29,8 +29,9 @@ type Journal struct {
 	Config        []byte `json:"config"`             // havip.toml as it was; null: there was none
 	ConfigWritten bool   `json:"config_written"`
 
-	Touched  bool       `json:"touched"` // the keeper may have been switched off
-	Steps    []string   `json:"steps"`   // done
+	Touched  bool       `json:"touched"`  // the keeper may have been switched off
+	Stopping bool       `json:"stopping"` // on the way back, havipd may have been stopped
+	Steps    []string   `json:"steps"`    // done
 	Finished *time.Time `json:"finished,omitempty"`
 }
 

@@ -86,7 +86,7 @@ func Guard(f Facts) []kubeadm.Finding {
 	if f.Daemon.Runs && f.Daemon.Stage == stageOver && f.Journal == nil {
 		block("havipd", "it runs already, without a migration", "where it holds the VIP there is nothing to do; else: systemctl disable --now havipd")
 	}
-	if f.Daemon.Stage == stageBack {
+	if f.Daemon.Stage == stageBack || f.Journal != nil && f.Journal.Stopping {
 		block("havipd", "this node is on the way back", "end it first: havipctl adopt --undo")
 	}
 	for _, other := range f.Others {
@@ -183,7 +183,7 @@ func GuardUndo(f Facts, without []string) []kubeadm.Finding {
 	}
 	switch d := f.Daemon; {
 	case f.Journal == nil || !f.Journal.Touched && !f.Journal.done(doTake):
-	case !d.Runs && !f.Journal.done(undo(doStop)):
+	case !d.Runs && !f.Journal.Stopping:
 		block("havipd", "it does not run, so who has the VIP is not known", "systemctl start havipd")
 	case d.Runs && !d.Known:
 		block("etcd", "it does not answer here, so who has the VIP is not known", "bring etcd's quorum back first")

@@ -151,6 +151,7 @@ func TestGuard(t *testing.T) {
 		{"a member more", func(f *Facts) { f.Daemon.Members = 4 }, []string{"masters: etcd has 4 members, and [masters] names 3"}},
 		{"havipd runs", func(f *Facts) { f.Daemon.Runs = true }, []string{"havipd: it runs already, without a migration"}},
 		{"on the way back", func(f *Facts) { *f = f.with(touched); f.Daemon.Stage = stageBack }, []string{"havipd: this node is on the way back"}},
+		{"cut off on the way back", func(f *Facts) { *f = f.with(func(j *Journal) { j.Stopping = true }) }, []string{"havipd: this node is on the way back"}},
 		{"Services beside", func(f *Facts) { f.Others = []string{"a kube-vip"} }, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -182,7 +183,7 @@ func TestGuardUndo(t *testing.T) {
 		{"nothing begun", standby(), nil, nil},
 		{"the keeper was never touched, and havipd is dead", standby().with(nil), nil, nil},
 		{"havipd is dead", standby().with(touched), nil, []string{"havipd: it does not run, so who has the VIP is not known"}},
-		{"havipd was stopped by this", standby().with(touched, undo(doStop)), nil, nil},
+		{"havipd was stopped by this", standby().with(func(j *Journal) { j.Touched, j.Stopping = true, true }), nil, nil},
 		{"took, and havipd is dead", standby().with(nil, doTake), nil, []string{"havipd: it does not run, so who has the VIP is not known"}},
 		{"etcd is gone", blind, nil, []string{"etcd: it does not answer here, so who has the VIP is not known"}},
 		{"the holder, others take part", havip("", stageBack), nil, []string{"n2: it would take the VIP as soon as it is let go here"}},

@@ -94,6 +94,16 @@ func (r *Runner) Begin(ctx context.Context) (Result, error) {
 	if err := r.steps(ctx, &f, plan, func(name string) string { return name }); err != nil {
 		return Result{}, err
 	}
+	// How far the others are, the daemon that runs now knows.
+	if f.Daemon, err = r.Daemon.Standing(ctx); err != nil {
+		return Result{}, err
+	}
+	if more := Begin(f, r.Without); len(more.Steps) > len(plan.Steps) {
+		plan = more
+		if err := r.steps(ctx, &f, plan, func(name string) string { return name }); err != nil {
+			return Result{}, err
+		}
+	}
 	if f.Journal.done(doWait) || f.Journal.done(doOver) {
 		now := time.Now().UTC()
 		f.Journal.Finished = &now
@@ -119,7 +129,9 @@ func (r *Runner) Undo(ctx context.Context) (Result, error) {
 		return Result{}, &kubeadm.BlockedError{Findings: b}
 	}
 	plan := Undo(f, r.Without)
-	f.Journal.Finished = nil
+	if plan.Steps[0].Name != doBack { // from there forward again is no more than undrain
+		f.Journal.Finished = nil
+	}
 	if err := r.steps(ctx, &f, plan, undo); err != nil {
 		return Result{}, err
 	}
@@ -234,7 +246,11 @@ func (r *Runner) step(ctx context.Context, f *Facts, name string) error {
 	case doBack:
 		return r.Daemon.Adopt(ctx, stageBack, nil)
 	case doStop:
-		err := r.Services.Do(ctx, "stop", daemonUnit)
+		j.Stopping = true
+		err := r.save(j)
+		if err == nil {
+			err = r.Services.Do(ctx, "stop", daemonUnit)
+		}
 		if err == nil && !j.HavipdEnabled {
 			err = r.Services.Do(ctx, "disable", daemonUnit)
 		}
@@ -343,8 +359,12 @@ func (r *Runner) keeperOff(ctx context.Context, f *Facts) error {
 // be gone: from here on the VIP is the keeper's.
 func (r *Runner) keeperOn(ctx context.Context, f *Facts) error {
 	j := f.Journal
-	if here, err := r.here(f); err != nil || here && j.Touched {
-		return errors.Join(err, errors.New("the VIP is still on this node although havipd is stopped: see ip address"))
+	here, err := r.here(f)
+	if err != nil {
+		return err
+	}
+	if here && j.Touched && !r.running(f) {
+		return errors.New("the VIP is still on this node although nothing runs that holds it: see ip address")
 	}
 	if j.Keeper.Kind != Keepalived {
 		return r.replace(j.Keeper.Path, j.Manifest, 0o600)
@@ -356,16 +376,19 @@ func (r *Runner) keeperOn(ctx context.Context, f *Facts) error {
 	return r.each(ctx, unit, verbs...)
 }
 
+// running reports whether the keeper does.
+func (r *Runner) running(f *Facts) bool {
+	keepers, _ := findKeepers(r.System, f.Endpoint.Addresses)
+	return slices.ContainsFunc(keepers, func(k Keeper) bool { return k.Kind == f.Journal.Keeper.Kind && k.Running })
+}
+
 // gone waits until nothing of the keeper runs. On a standby the VIP must not be
 // there either.
 func (r *Runner) gone(ctx context.Context, f *Facts) error {
 	j := f.Journal
 	return poll(ctx, goneTime, func() string {
-		keepers, _ := findKeepers(r.System, f.Endpoint.Addresses)
-		for _, k := range keepers {
-			if k.Kind == j.Keeper.Kind && (k.Running || k.Kind == KubeVIP) {
-				return k.String() + " still runs"
-			}
+		if r.running(f) {
+			return j.Keeper.String() + " still runs"
 		}
 		here, err := r.here(f)
 		switch {

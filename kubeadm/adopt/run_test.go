@@ -1,0 +1,306 @@
+package adopt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"havip/configs"
+	"havip/kubeadm"
+)
+
+// machine is a master with keepalived, havipd and systemd in memory.
+type machine struct {
+	t       *testing.T
+	r       *Runner
+	calls   []string
+	enabled map[string]bool
+	keeper  bool // it runs
+	here    bool // the keeper gives this node the VIP
+	daemon  Standing
+	havip   bool   // the VIP is here by havip
+	fail    string // the call that fails, once
+}
+
+var errFails = errors.New("fails")
+
+func newMachine(t *testing.T, here bool) *machine {
+	m := &machine{t: t, enabled: map[string]bool{unit: true}, keeper: true, here: here}
+	s := node(t, map[string]string{
+		keepalivedPath: instanceText, "/etc/kubernetes/admin.conf": "    server: https://198.51.100.166:6443\n",
+		"/etc/kubernetes/manifests/etcd.yaml": "{}", "/etc/havip/havip.toml": "# nothing yet\n",
+	})
+	s.Addresses = func() ([]netip.Addr, error) {
+		own := []netip.Addr{netip.MustParseAddr("198.51.100.162")}
+		if m.keeper && m.here || m.havip {
+			own = append(own, vip4)
+		}
+		return own, nil
+	}
+	s.Dial = func(context.Context, string, string) (net.Conn, error) { c, _ := net.Pipe(); return c, nil }
+	m.process(s)
+	m.r = &Runner{
+		System: s, Daemon: m, Services: m, Store: kubeadm.Store{Dir: s.Path("var/lib/havip/adopt")}, Progress: silence{}, ConfigPath: "/etc/havip/havip.toml",
+		Kubectl: func(context.Context, ...string) (string, error) {
+			return "n2 198.51.100.163\nn1 198.51.100.162\n", nil
+		},
+	}
+	return m
+}
+
+// process shows keepalived in /proc, or not.
+func (m *machine) process(s kubeadm.System) {
+	path := s.Path("proc/7")
+	if !m.keeper {
+		m.must(os.RemoveAll(path))
+		return
+	}
+	m.must(os.MkdirAll(path, 0o755))
+	m.must(os.WriteFile(path+"/comm", []byte("keepalived\n"), 0o600))
+}
+
+func (m *machine) must(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *machine) call(what string) error {
+	if what == m.fail {
+		m.fail = ""
+		return errFails
+	}
+	m.calls = append(m.calls, what)
+	return nil
+}
+
+func (m *machine) Enabled(_ context.Context, unit string) bool { return m.enabled[unit] }
+
+func (m *machine) Do(_ context.Context, verb, name string) error {
+	if err := m.call(verb + " " + strings.TrimSuffix(name, ".service")); err != nil {
+		return err
+	}
+	switch verb {
+	case "enable", "disable":
+		m.enabled[name] = verb == "enable"
+		return nil
+	}
+	on := verb != "stop"
+	if name == unit {
+		m.keeper = on
+		m.process(m.r.System)
+		return nil
+	}
+	m.daemon.Runs, m.daemon.Known = on, on
+	if !on {
+		m.havip, m.daemon = false, Standing{}
+		return nil
+	}
+	_, err := os.Stat(m.mark())
+	if err == nil && m.daemon.Stage == stageOver {
+		m.daemon.Stage = stageReady
+	}
+	m.daemon.Masters = []Master{{Name: "n2", Present: true, Stage: stageWait, Drained: true}}
+	return nil
+}
+
+func (m *machine) mark() string { return m.r.System.Path("var/lib/havip/adopt.json") }
+
+func (m *machine) Standing(context.Context) (Standing, error) { return m.daemon, nil }
+func (m *machine) Prepare() error {
+	if err := m.call("prepare"); err != nil {
+		return err
+	}
+	m.must(os.MkdirAll(m.r.System.Path("var/lib/havip"), 0o755))
+	return os.WriteFile(m.mark(), nil, 0o600)
+}
+func (m *machine) Forget() error {
+	if err := m.call("forget"); err != nil {
+		return err
+	}
+	return removeFile(m.mark())
+}
+func (m *machine) Adopt(_ context.Context, stage string, _ []string) error {
+	if err := m.call(fmt.Sprintf("adopt %q", stage)); err != nil {
+		return err
+	}
+	m.daemon.Stage = stage
+	if stage == stageTake {
+		m.havip, m.daemon.Holder, m.daemon.Record = true, true, "n1"
+	}
+	return nil
+}
+
+type silence struct{}
+
+func (silence) Note(string)                            {}
+func (silence) Skip(kubeadm.Step)                      {}
+func (silence) Begin(kubeadm.Step, int, int)           {}
+func (silence) Line(string)                            {}
+func (silence) End(kubeadm.Step, time.Duration, error) {}
+
+const written = `# havip: the same file on every master.
+
+[vip]
+address = "198.51.100.166"
+
+[masters]
+n1 = "198.51.100.162"
+n2 = "198.51.100.163"
+`
+
+func (m *machine) file() string {
+	text, err := os.ReadFile(m.r.System.Path("/etc/havip/havip.toml"))
+	m.must(err)
+	return string(text)
+}
+
+var forward = map[bool][]string{
+	false: {"prepare", "enable havipd", "restart havipd", "disable keepalived", "stop keepalived", `adopt "wait"`},
+	true:  {"prepare", "enable havipd", "restart havipd", `adopt "take"`, "disable keepalived", "stop keepalived", `adopt ""`},
+}
+
+func TestRun(t *testing.T) {
+	for here, want := range forward {
+		t.Run(fmt.Sprint("holder ", here), func(t *testing.T) {
+			m := newMachine(t, here)
+			preview, err := m.r.Preview(t.Context())
+			m.must(err)
+			if len(kubeadm.Blocking(preview.Findings)) > 0 || len(m.calls) > 0 || m.file() != "# nothing yet\n" {
+				t.Errorf("a rehearsal did %q, and found %v", m.calls, preview.Findings)
+			}
+			result, err := m.r.Begin(t.Context())
+			m.must(err)
+			if diff := cmp.Diff(want, m.calls); diff != "" || !result.Changed {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if m.file() != written {
+				t.Errorf("havip.toml is %q", m.file())
+			}
+			m.calls = nil
+			result, err = m.r.Begin(t.Context())
+			m.must(err)
+			if len(m.calls) > 0 || result.Changed {
+				t.Errorf("the second time it did %q: %+v", m.calls, result)
+			}
+		})
+	}
+}
+
+// TestCutOff: whichever call fails, the same command goes on, and the other one
+// goes back to what was.
+func TestCutOff(t *testing.T) {
+	for here, calls := range forward {
+		for _, fail := range calls {
+			t.Run(fmt.Sprintf("holder %v, %s", here, fail), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					m := newMachine(t, here)
+					m.fail = fail
+					if _, err := m.r.Begin(t.Context()); !errors.Is(err, errFails) {
+						t.Fatalf("ended with %v", err)
+					}
+					_, err := m.r.Begin(t.Context())
+					m.must(err)
+					if m.keeper || m.enabled[unit] || !m.daemon.Runs || m.havip != here {
+						t.Errorf("went on to: keeper %v, havipd %v, VIP by havip %v", m.keeper, m.daemon.Runs, m.havip)
+					}
+				})
+			})
+			t.Run(fmt.Sprintf("holder %v, %s, back", here, fail), func(t *testing.T) {
+				m := newMachine(t, here)
+				m.fail = fail
+				if _, err := m.r.Begin(t.Context()); !errors.Is(err, errFails) {
+					t.Fatalf("ended with %v", err)
+				}
+				_, err := m.r.Undo(t.Context())
+				m.must(err)
+				m.wantAsWas()
+			})
+		}
+	}
+}
+
+func (m *machine) wantAsWas() {
+	m.t.Helper()
+	_, mark := os.Stat(m.mark())
+	_, journal := os.Stat(m.r.journal())
+	if !m.keeper || !m.enabled[unit] || m.enabled[daemonUnit] || m.daemon.Runs || mark == nil || journal == nil || m.file() != "# nothing yet\n" {
+		m.t.Errorf("as it was? keeper %v, enabled %v, havipd %v, mark %v, journal %v, file %q", m.keeper, m.enabled, m.daemon.Runs, mark, journal, m.file())
+	}
+}
+
+// TestUndoCutOff: the way back too.
+func TestUndoCutOff(t *testing.T) {
+	for _, fail := range []string{"stop havipd", "disable havipd", "enable keepalived", "restart keepalived", "forget"} {
+		m := newMachine(t, true)
+		_, err := m.r.Begin(t.Context())
+		m.must(err)
+		m.fail = fail
+		if _, err := m.r.Undo(t.Context()); !errors.Is(err, errFails) {
+			t.Fatalf("%s: ended with %v", fail, err)
+		}
+		_, err = m.r.Undo(t.Context())
+		m.must(err)
+		m.wantAsWas()
+	}
+}
+
+// TestMovedMeanwhile: a keeper that has the VIP by now is no standby's.
+func TestMovedMeanwhile(t *testing.T) {
+	m := newMachine(t, false)
+	m.r.Progress = atStep{doOff, func() { m.here = true }}
+	if _, err := m.r.Begin(t.Context()); err == nil || !strings.Contains(err.Error(), "has moved meanwhile") || !m.keeper {
+		t.Errorf("ended with %v, the keeper runs: %v", err, m.keeper)
+	}
+}
+
+// atStep does something when a step begins.
+type atStep struct {
+	name string
+	do   func()
+}
+
+func (atStep) Note(string)                            {}
+func (atStep) Skip(kubeadm.Step)                      {}
+func (a atStep) Begin(s kubeadm.Step, _, _ int)       { a.at(s) }
+func (atStep) Line(string)                            {}
+func (atStep) End(kubeadm.Step, time.Duration, error) {}
+func (a atStep) at(s kubeadm.Step) {
+	if s.Name == a.name {
+		a.do()
+	}
+}
+
+// TestStillThere: the keeper is not started beside an address that havipd left.
+func TestStillThere(t *testing.T) {
+	m := newMachine(t, true)
+	_, err := m.r.Begin(t.Context())
+	m.must(err)
+	m.calls = nil
+	m.r.Progress = atStep{doOn, func() { m.havip = true }}
+	if _, err := m.r.Undo(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing runs that holds it") || m.keeper {
+		t.Errorf("ended with %v after %q", err, m.calls)
+	}
+}
+
+func TestParseMasters(t *testing.T) {
+	got, err := parseMasters("n2 198.51.100.163\n\nn1 198.51.100.162 2001:db8::1\n")
+	if err != nil || len(got) != 2 || got[0] != (configs.Master{Name: "n2", Address: netip.MustParseAddr("198.51.100.163")}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, bad := range []string{"n1", "n1 x"} {
+		if _, err := parseMasters(bad); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
