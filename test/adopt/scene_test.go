@@ -29,7 +29,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	lab.RunPart()
+	lab.RunPart(map[string]func() error{"kube-vip": kubeVIPMain, "kubelet": kubeletMain})
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
 	go func() {
@@ -103,6 +103,9 @@ func open(t *testing.T, more prepare) *scene {
 	}
 	opts := standin.Options()
 	opts.Recipe = recipe
+	if opts.Binds["/usr/local/bin/etcdctl"], err = cluster.Tool("etcdctl"); err != nil {
+		t.Fatal(err)
+	}
 	for inside, name := range map[string]string{"/usr/sbin/havipd": "havipd", "/usr/bin/havipctl": "havipctl"} {
 		path, err := filepath.Abs(filepath.Join("../../bin", name))
 		if err != nil {
@@ -261,7 +264,7 @@ func (s *scene) tell() {
 	for _, n := range s.l.Nodes {
 		for _, look := range [][]string{
 			{"journalctl", "--no-pager", "--output=short-precise", "--lines=40", "--unit=havipd.service", "--unit=keepalived.service", "--unit=kubelet.service"},
-			{"havipctl", "status"}, {"ip", "address", "show", "dev", "eth0"},
+			{"ps", "axfww", "-o", "pid,args"}, {"havipctl", "status"}, {"ip", "address", "show", "dev", "eth0"},
 			{"sh", "-c", "cat /var/lib/havip/adopt/journal.json /var/lib/havip/adopt.json; ls -l /etc/kubernetes/manifests"},
 		} {
 			out, err := n.Exec(ctx, look...)
