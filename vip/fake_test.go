@@ -128,7 +128,7 @@ func (c *fakeChange) apply(handled func()) error {
 	}
 	for _, a := range c.as {
 		k.calls = append(k.calls, "set "+a.addr.String())
-		p := netip.PrefixFrom(a.addr, a.addr.BitLen())
+		p := netip.PrefixFrom(a.addr, a.bits)
 		k.as = slices.DeleteFunc(k.as, func(o addrInfo) bool { return o.index == a.index && o.prefix == p })
 		info := addrInfo{index: a.index, prefix: p, label: a.label, seconds: a.valid}
 		if k.mangle != nil {

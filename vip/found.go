@@ -16,7 +16,7 @@ type Found struct {
 	Link      string // "" when the link vanished meanwhile
 	LinkIndex int
 	Addr      netip.Addr
-	Bits      int    // prefix length; Set makes 32 or 128
+	Bits      int    // prefix length; Set makes 32 or 128, but see Spare
 	Label     string // IPv4 only
 	Remaining int    // remaining valid lifetime in whole seconds; 0 when permanent
 	Permanent bool
@@ -58,9 +58,10 @@ func (v *VIP) find() ([]Found, error) {
 
 // Spare makes all methods leave alone what has no lifetime: while this node takes
 // the VIP over from another program, that is the other program's. Nothing that Set
-// makes is without one. Where Set meets such an address that is the same to the
-// kernel (of the same prefix length, or IPv6) it gives it a lifetime: from then on
-// it is this process's.
+// makes is without one. An IPv4 address that Set makes stands beside the other
+// program's, with another prefix length. IPv6 addresses that differ in that alone
+// are the same to the kernel: Set gives such a one a lifetime, and from then on it
+// is this process's.
 func (v *VIP) Spare(on bool) { v.spare.Store(on) }
 
 // Foreign returns the addresses without a lifetime: those that Spare spares.

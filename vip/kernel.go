@@ -78,6 +78,7 @@ type addrInfo struct {
 
 // assignment is one address to set, with its lifetimes.
 type assignment struct {
+	bits      int // prefix length
 	index     int
 	addr      netip.Addr
 	label     string // IPv4 only

@@ -35,18 +35,21 @@ func (s system) prepare(as []assignment) (change, error) {
 	return n, nil
 }
 
-// newAddrRequest encodes one address. No broadcast: a /32 has none. The size of
+// newAddrRequest encodes one address. No broadcast: a /32 has none, nor has a /31. The size of
 // every attribute is a multiple of 4 after padding, so messages may be strung
 // together.
 func newAddrRequest(a assignment) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE|unix.NLM_F_ACK)
 	msg := nl.NewIfAddrmsg(family(a.addr))
-	msg.Prefixlen = uint8(a.addr.BitLen())
+	msg.Prefixlen = uint8(a.bits)
 	msg.Index = uint32(a.index)
 	req.AddData(msg)
 	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, a.addr.AsSlice()))
 	req.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, a.addr.AsSlice()))
-	if a.addr.Is6() {
+	switch {
+	case a.addr.Is4() && a.bits < a.addr.BitLen():
+		req.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(unix.IFA_F_NOPREFIXROUTE)))
+	case a.addr.Is6():
 		// DAD would keep the address unusable for a second or more, and could
 		// disable it for good; who owns it is the election's decision.
 		req.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(unix.IFA_F_NODAD|unix.IFA_F_NOPREFIXROUTE)))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -35,9 +36,13 @@ func (v *VIP) Set(lifetime int, latest time.Duration) (done time.Duration, err e
 	if err != nil {
 		return 0, fmt.Errorf("set %v: %w: %w", v.addrs, ErrUntouched, err)
 	}
-	done, err = v.apply(link, lifetime, latest)
+	todo, err := v.assignments(link, lifetime)
+	if err != nil {
+		return 0, fmt.Errorf("set %v: %w: %w", v.addrs, ErrUntouched, err)
+	}
+	done, err = v.apply(todo, latest)
 	if err == nil {
-		err = v.readBack(lifetime)
+		err = v.readBack(todo, lifetime)
 	}
 	if err != nil {
 		return done, fmt.Errorf("set %v on %s: %w", v.addrs, link.name, err)
@@ -60,8 +65,8 @@ func (v *VIP) target() (linkInfo, error) {
 }
 
 // apply asks the kernel under the guard.
-func (v *VIP) apply(link linkInfo, lifetime int, latest time.Duration) (time.Duration, error) {
-	ch, err := v.kernel.prepare(v.assignments(link, lifetime))
+func (v *VIP) apply(todo []assignment, latest time.Duration) (time.Duration, error) {
+	ch, err := v.kernel.prepare(todo)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUntouched, err)
 	}
@@ -84,10 +89,14 @@ func (v *VIP) apply(link linkInfo, lifetime int, latest time.Duration) (time.Dur
 }
 
 // assignments says what goes on the link.
-func (v *VIP) assignments(link linkInfo, lifetime int) []assignment {
+func (v *VIP) assignments(link linkInfo, lifetime int) ([]assignment, error) {
 	var out []assignment
 	for _, a := range v.addrs {
-		as := assignment{index: link.index, addr: a, valid: lifetime}
+		bits, err := v.bits(a)
+		if err != nil {
+			return nil, err
+		}
+		as := assignment{index: link.index, addr: a, bits: bits, valid: lifetime}
 		if a.Is4() {
 			as.label, as.preferred = labelFor(link.name), lifetime
 		}
@@ -95,7 +104,25 @@ func (v *VIP) assignments(link linkInfo, lifetime int) []assignment {
 		// not chosen as a source (fact 7). For IPv4 it would change nothing.
 		out = append(out, as)
 	}
-	return out
+	return out, nil
+}
+
+// besides is the prefix length of an IPv4 address that stands beside another
+// program's /32, so that it is not the same to the kernel and does not go with it.
+const besides = 31
+
+// bits is the prefix length of an address.
+func (v *VIP) bits(a netip.Addr) (int, error) {
+	if !v.spare.Load() || a.Is6() {
+		return a.BitLen(), nil // IPv6 addresses that differ in it alone are one
+	}
+	all, err := v.findAll()
+	for _, f := range all {
+		if f.Permanent && f.Addr == a && f.Bits == a.BitLen() {
+			return besides, err
+		}
+	}
+	return a.BitLen(), err
 }
 
 // labelFor marks an IPv4 address as havip's. A label must begin with the link's
@@ -111,7 +138,7 @@ func labelFor(name string) string {
 
 // readBack looks for an address that would outlive what was asked, on any link,
 // and tries to delete it.
-func (v *VIP) readBack(lifetime int) error {
+func (v *VIP) readBack(done []assignment, lifetime int) error {
 	found, err := v.find()
 	if err != nil {
 		return fmt.Errorf("read back: %w", err)
@@ -120,6 +147,12 @@ func (v *VIP) readBack(lifetime int) error {
 	seen := make(map[netip.Addr]bool)
 	for _, f := range found {
 		seen[f.Addr] = true
+		if over(f, done) { // the other program's is gone, and the /32 is set
+			if err := v.kernel.remove(f.LinkIndex, f.prefix()); err != nil {
+				errs = append(errs, fmt.Errorf("remove %v: %w", f, err))
+			}
+			continue
+		}
 		if !f.Permanent && f.Remaining <= lifetime {
 			continue
 		}
@@ -135,4 +168,10 @@ func (v *VIP) readBack(lifetime int) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// over reports whether an address stood beside another program's, and is replaced.
+func over(f Found, done []assignment) bool {
+	return f.Addr.Is4() && f.Bits == besides && !f.Permanent &&
+		slices.ContainsFunc(done, func(a assignment) bool { return a.addr == f.Addr && a.bits != besides })
 }

@@ -5,20 +5,21 @@ import (
 	"testing"
 )
 
-// TestSpare: another program's address, of its own prefix length, is out of sight
-// and out of reach; one that is the same to the kernel becomes this process's with
-// the first set, and was never off the link.
+// TestSpare: another program's IPv4 address is out of sight and out of reach, of
+// whatever length. An IPv6 one becomes this process's with the first set, and was
+// never off the link.
 func TestSpare(t *testing.T) {
 	const four, six = "198.51.100.166", "2001:db8::166"
 	for _, tt := range []struct {
 		name    string
 		foreign []string // as ip address add has them
+		own     string   // as Set makes it
 		left    []string // after Set and Clear
 	}{
-		{"nothing", nil, nil},
-		{"of another length", []string{four + "/24"}, []string{four + "/24"}},
-		{"the same", []string{four + "/32", six + "/128"}, nil},
-		{"IPv6 of another length is the same too", []string{six + "/64"}, nil},
+		{"nothing", nil, four + "/32", nil},
+		{"of another length", []string{four + "/24"}, four + "/32", []string{four + "/24"}},
+		{"of the same", []string{four + "/32", six + "/128"}, four + "/31", []string{four + "/32"}},
+		{"IPv6 of another length is the same too", []string{six + "/64"}, four + "/32", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLab(t)
@@ -37,10 +38,13 @@ func TestSpare(t *testing.T) {
 			if _, err := v.Set(9, soon()); err != nil {
 				t.Fatal(err)
 			}
-			if found, err := v.Found(); err != nil || len(found) != 2 {
-				t.Errorf("found %v, %v after a set, want both", found, err)
+			if found, err := v.Found(); err != nil || len(found) != 2 || found[0].prefix().String() != tt.own {
+				t.Errorf("found %v, %v after a set, want %s and IPv6", found, err, tt.own)
 			}
 			wantForeign(t, v, tt.left)
+			if routes := ip(t, "route"); strings.Contains(routes, "/31") || strings.Contains(routes, "198.51.100.166 dev") {
+				t.Errorf("the VIP made a route:\n%s", routes)
+			}
 			if err := v.Clear(t.Context()); err != nil {
 				t.Errorf("clear: %v", err)
 			}
@@ -54,18 +58,42 @@ func TestSpare(t *testing.T) {
 	}
 }
 
-// TestSpareServes: when one of two that differ in length goes, the other answers
-// without a break: its entry in the table of local routes is not the other's.
+// TestSpareServes: when the other program's goes, this one's answers without a
+// break: what the kernel knows of local addresses is not per prefix length. The
+// next set makes it a /32 again, and nobody hears of a loss.
 func TestSpareServes(t *testing.T) {
-	l := newLab(t)
-	v := l.vip(t, vips()[:1]...)
-	v.Spare(true)
-	ip(t, "address", "add", "198.51.100.166/24", "dev", l.node)
-	if _, err := v.Set(9, soon()); err != nil {
-		t.Fatal(err)
+	for _, bits := range []string{"/24", "/32"} {
+		t.Run(bits, func(t *testing.T) {
+			l := newLab(t)
+			v := l.vip(t, vips()[:1]...)
+			v.Spare(true)
+			ip(t, "address", "add", "198.51.100.166"+bits, "dev", l.node)
+			if _, err := v.Set(9, soon()); err != nil {
+				t.Fatal(err)
+			}
+			events := make(chan Event, 100)
+			watchInto(t, v, events)
+			expect(t, events, "link node0: seen")
+			ip(t, "address", "del", "198.51.100.166"+bits, "dev", l.node)
+			contains(t, ip(t, "route", "get", "198.51.100.166"), "local 198.51.100.166")
+			if _, err := v.Set(2, soon()); err != nil { // for less than what it replaces
+				t.Fatal(err)
+			}
+			if found, err := v.Found(); err != nil || len(found) != 1 || found[0].Bits != 32 {
+				t.Errorf("found %v, %v after the other program's went, want a /32 alone", found, err)
+			}
+			contains(t, ip(t, "route", "get", "198.51.100.166"), "local 198.51.100.166")
+			ip(t, "link", "set", l.node, "down")
+			for e := range events {
+				if deleted, ok := e.(AddressDeleted); ok {
+					t.Errorf("told %v", deleted)
+				}
+				if e, ok := e.(LinkChanged); ok && e.Why == LinkDown {
+					break
+				}
+			}
+		})
 	}
-	ip(t, "address", "del", "198.51.100.166/24", "dev", l.node)
-	contains(t, ip(t, "route", "get", "198.51.100.166"), "local 198.51.100.166")
 }
 
 func wantForeign(t *testing.T, v *VIP, want []string) {

@@ -38,6 +38,9 @@ func (t *tracker) address(n addrNotice) []Event {
 	permanent, known := t.seen[at]
 	if n.gone {
 		delete(t.seen, at)
+		if t.still(at) {
+			return nil
+		}
 		return []Event{AddressDeleted{Addr: n.addr, Link: n.index}}
 	}
 	t.seen[at] = n.permanent
@@ -45,6 +48,17 @@ func (t *tracker) address(n addrNotice) []Event {
 		return nil
 	}
 	return []Event{AddressAdded{Addr: n.addr, Link: n.index, Permanent: n.permanent}}
+}
+
+// still reports whether the address is on the link with another prefix length and
+// a lifetime: what went was another program's, or stood beside one that was.
+func (t *tracker) still(gone placed) bool {
+	for at, permanent := range t.seen {
+		if at.addr == gone.addr && at.link == gone.link && !permanent {
+			return true
+		}
+	}
+	return false
 }
 
 // change takes a notice about any link. resolve says that the configuration must

@@ -225,7 +225,7 @@ func Undo(f Facts, without []string) Plan {
 		// the keeper sets it again when it is started anew.
 		steps := stop
 		if j.done(doTake) {
-			steps = []kubeadm.Step{stop[0], step(doOn, "start the keeper anew: its address may have gone with havipd"), stop[1]}
+			steps = []kubeadm.Step{stop[0], step(doOn, "start the keeper anew if its address has gone with havipd"), stop[1]}
 		}
 		return Plan{append(steps, step(doRestore, "put "+f.ConfigPath+" back as it was")), "this node is as it was"}
 	case !d.Holder && d.Record != "" && !slices.Contains(without, d.Record):

@@ -363,7 +363,10 @@ func (r *Runner) keeperOn(ctx context.Context, f *Facts) error {
 	if err != nil {
 		return err
 	}
-	if here && j.Touched && !r.running(f) {
+	if here && !j.Touched {
+		return nil // its address never went
+	}
+	if here && !r.running(f) {
 		return errors.New("the VIP is still on this node although nothing runs that holds it: see ip address")
 	}
 	if j.Keeper.Kind != Keepalived {
