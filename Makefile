@@ -37,7 +37,7 @@ PACKAGING = DIST='$(DIST)' VERSION='$(VERSION)' ARCHS='$(ARCHS)' TOOLS='$(TOOLS)
 
 # What the namespace tests, the booted masters and the simulation run by
 # themselves; everything else is a unit test.
-APART := /election/sim$$|/test/faults$$|/test/lab$$|/test/packages$$|/test/kubeadm$$|/test/e2e$$
+APART := /election/sim$$|/test/faults$$|/test/lab$$|/test/adopt$$|/test/packages$$|/test/kubeadm$$|/test/e2e$$
 
 # Where the tests find packages: a repository of each version, from the older to
 # the newer.
@@ -140,7 +140,7 @@ lab: root kubernetes packages-boot e2e-package ## a real cluster on three machin
 .PHONY: test
 test: root packages-test ## everything below but the long runs; ends with the count (sudo)
 	@rm -f $(TALLY); \
-	$(MAKE) check unit sim-short faults-short package-test kubeadm-short e2e-short; \
+	$(MAKE) check unit sim-short faults-short package-test adopt-test kubeadm-short e2e-short; \
 	$(call give_back,bin); \
 	printf '\n== all of it took %d min\n' $$(((SECONDS + 30) / 60)); \
 	$(BUILD)/tally -close $(TALLY)
@@ -175,6 +175,11 @@ faults-short: root go tools build
 package-test: root go tools packages-boot test-packages ## install, upgrade, reboot on masters that boot (sudo)
 	@echo "== masters that boot, and the packages on them, once each"
 	@$(WITH_GO) $(call counted,packages,-count=1 -p 1 -timeout 30m ./test/lab ./test/packages)
+
+.PHONY: adopt-test
+adopt-test: root go tools packages-boot build ## migrations from keepalived and from a stand-in for kube-vip (sudo)
+	@echo "== migrations on masters that boot"
+	@$(WITH_GO) $(call counted,adopt,-count=1 -timeout 20m ./test/adopt)
 
 # The real kubeadm takes long to build, so it is not built here; that it was not
 # run is said.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"havip/configs"
 	"havip/daemon/status"
 	"havip/election"
+	"havip/vip"
 )
 
 // A migration from another program that holds the VIP (docs/migration.md has the
@@ -44,7 +46,7 @@ func loadAdopt(dir string) (status.AdoptMark, error) {
 }
 
 func known(s status.AdoptStage) bool {
-	return slices.Contains([]status.AdoptStage{status.AdoptReady, status.AdoptWait, status.AdoptTake, status.AdoptBack}, s)
+	return slices.Contains([]status.AdoptStage{status.AdoptReady, status.AdoptWait, status.AdoptTake, status.AdoptBack, status.AdoptGive}, s)
 }
 
 // saveAdopt returns when the mark is on the disk: what is allowed after it hangs
@@ -66,7 +68,20 @@ func saveAdopt(dir string, m status.AdoptMark) error {
 }
 
 // keptBack reports whether a stage keeps the node from having the VIP.
-func keptBack(s status.AdoptStage) bool { return s != status.AdoptNone && s != status.AdoptTake }
+func keptBack(s status.AdoptStage) bool {
+	return s != status.AdoptNone && s != status.AdoptTake && s != status.AdoptGive
+}
+
+// spares is what a stage leaves to the other program.
+func spares(s status.AdoptStage) vip.Sparing {
+	switch s {
+	case status.AdoptNone:
+		return vip.SpareNothing
+	case status.AdoptGive:
+		return vip.SpareRoom
+	}
+	return vip.SpareFound
+}
 
 // Messages to the loop.
 type (
@@ -113,7 +128,17 @@ func refuseAdopt(f adoptFacts, to status.AdoptStage) string {
 		return ""
 	case to == status.AdoptTake && from == status.AdoptReady:
 		return refuseTake(f)
-	case to == status.AdoptNone && from == status.AdoptTake:
+	case to == status.AdoptGive && from == status.AdoptNone:
+		if f.role != election.Holder || !f.serving {
+			return f.self + " does not hold the address"
+		}
+		return others(f, func(p presence) string {
+			if p.Drained {
+				return ""
+			}
+			return " would take the address as soon as it is let go here"
+		})
+	case to == status.AdoptNone && (from == status.AdoptTake || from == status.AdoptGive):
 		if f.role != election.Holder || !f.serving {
 			return f.self + " has not taken the address yet"
 		}
@@ -136,17 +161,26 @@ func refuseTake(f adoptFacts) string {
 	case f.record != "" && f.record != f.self:
 		return f.record + " holds the address by havip already"
 	}
+	return others(f, func(p presence) string {
+		if p.Adopt == status.AdoptWait {
+			return ""
+		}
+		return " has not switched off what held the address"
+	})
+}
+
+// others joins what is said against the other masters.
+func others(f adoptFacts, against func(presence) string) string {
 	var missing []string
 	for _, m := range f.masters {
 		if m.Name == f.self || slices.Contains(f.without, m.Name) {
 			continue
 		}
 		p, ok := f.here[m.Name]
-		switch {
-		case !ok:
+		if !ok {
 			missing = append(missing, m.Name+" is not there")
-		case p.Adopt != status.AdoptWait:
-			missing = append(missing, m.Name+" has not switched off what held the address")
+		} else if why := against(p); why != "" {
+			missing = append(missing, m.Name+why)
 		}
 	}
 	return strings.Join(missing, ", ")
@@ -180,13 +214,9 @@ func (l *loop) adoptIs(e adoptIs) {
 	l.log.Info("migration", "from", l.adopt.Stage, "to", e.mark.Stage)
 	was := l.adopt.Stage
 	l.adopt = e.mark
-	if e.mark.Stage == status.AdoptNone {
-		l.address.Spare(false)
-		if e.left && !l.machine.View().Serving {
-			l.step(election.AddressAppeared{Until: l.clock.Boot() + election.MaxTakeover})
-		}
-	} else {
-		l.address.Spare(true)
+	l.address.Spare(spares(e.mark.Stage))
+	if e.left && !l.machine.View().Serving {
+		l.step(election.AddressAppeared{Until: l.clock.Boot() + election.MaxTakeover})
 	}
 	if keptBack(was) != keptBack(e.mark.Stage) {
 		l.step(election.SetDrained{On: keptBack(e.mark.Stage) || l.drain != nil})
@@ -257,6 +287,12 @@ func (f *faces) adopt(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	box.put(adoptIs{mark: m})
+	if req.Stage == status.AdoptGive {
+		if why := makesRoom(r.Context(), address); why != "" {
+			status.WriteFailure(w, http.StatusServiceUnavailable, why, "havipctl status")
+			return
+		}
+	}
 	status.WriteAnswer(w, status.Change{Schema: status.Schema, Changed: got.now != req.Stage, Message: stageText(req.Stage)})
 }
 
@@ -272,6 +308,28 @@ func stillForeign(a Address) string {
 	return ""
 }
 
+// makesRoom waits until no address of the daemon's own is where another program
+// would set it: the next refresh moves it.
+func makesRoom(ctx context.Context, a Address) string {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	for {
+		found, err := a.Found()
+		inWay := err != nil || slices.ContainsFunc(found, func(x vip.Found) bool { return x.Addr.Is4() && x.Bits == x.Addr.BitLen() })
+		if !inWay {
+			return ""
+		}
+		select {
+		case <-time.After(roomPause):
+		case <-ctx.Done():
+			return "the address is still where the other program would set it"
+		}
+	}
+}
+
+// roomPause is between two looks of makesRoom.
+const roomPause = 50 * time.Millisecond
+
 func stageText(s status.AdoptStage) string {
 	return map[status.AdoptStage]string{
 		status.AdoptNone:  "the migration is over on this node",
@@ -279,6 +337,7 @@ func stageText(s status.AdoptStage) string {
 		status.AdoptWait:  "this node waits until another one has taken the address",
 		status.AdoptTake:  "this node takes the address in place",
 		status.AdoptBack:  "this node is kept from having the address",
+		status.AdoptGive:  "this node has the address, and room for what held it before",
 	}[s]
 }
 
@@ -305,7 +364,7 @@ var errKeeperOn = errors.New("a migration has begun here, and what held the addr
 func (f *faces) leaveAdopt(box *mailbox, a Address) (*adoptIs, error) {
 	got, err := f.askAdopt(box, status.AdoptRequest{})
 	switch {
-	case err != nil, got.now == status.AdoptNone, got.now == status.AdoptTake:
+	case err != nil, !keptBack(got.now):
 		return nil, err
 	case got.now == status.AdoptReady:
 		return nil, errKeeperOn

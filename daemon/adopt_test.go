@@ -12,6 +12,7 @@ import (
 	"havip/configs"
 	"havip/daemon/status"
 	"havip/election"
+	"havip/vip"
 )
 
 // adopting makes a daemon that finds the mark of a stage.
@@ -179,6 +180,35 @@ func TestAdoptBack(t *testing.T) {
 	})
 }
 
+// TestAdoptGive: the holder makes room for what held the address before, once all
+// others are kept back, and goes when that has set it.
+func TestAdoptGive(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1, n2, n3 := b.shell("n1").start(), b.shell("n2").start(), b.shell("n3").start()
+		b.pass(6 * time.Second)
+		n2.adopt(status.AdoptGive, http.StatusConflict, "n2 does not hold the address")
+		n2.adopt(status.AdoptBack, http.StatusOK, "")
+		n1.adopt(status.AdoptGive, http.StatusConflict, `"n3 would take the address`)
+		n3.ask(http.MethodPost, status.PathDrain, "")
+		b.pass(10 * time.Millisecond)
+		n1.adopt(status.AdoptGive, http.StatusOK, "room")
+		if n1.kernel.length() != 31 || !n1.kernel.has() {
+			t.Errorf("the address has %d bits", n1.kernel.length())
+		}
+		n1.kernel.keep(true)
+		n1.kernel.happen(vip.AddressAdded{Addr: testVIP, Link: 2, Permanent: true})
+		b.pass(time.Minute)
+		if d := n1.document(); d.Self.Role != status.RoleHolder || len(d.Address.Foreign) != 1 || len(b.times("n1", "clear")) != 0 {
+			t.Errorf("n1 is %s beside %v", d.Self.Role, d.Address.Foreign)
+		}
+		n1.stop()
+		b.pass(time.Minute)
+		if others, _ := n1.kernel.foreign(); len(others) != 1 || n1.kernel.has() || n2.kernel.has() || n3.kernel.has() {
+			t.Errorf("after the end: %v on n1, by havip on %v %v %v", others, n1.kernel.has(), n2.kernel.has(), n3.kernel.has())
+		}
+	})
+}
+
 // TestAdoptMarkUnreadable: such a node has no part in anything.
 func TestAdoptMarkUnreadable(t *testing.T) {
 	for _, text := range []string{"", "{", `{"stage": "soon"}`} {
@@ -198,13 +228,16 @@ func TestAdoptMarkUnreadable(t *testing.T) {
 
 // TestRefuseAdopt asks for each stage after each, with everything else in order.
 func TestRefuseAdopt(t *testing.T) {
-	stages := []status.AdoptStage{status.AdoptNone, status.AdoptReady, status.AdoptWait, status.AdoptTake, status.AdoptBack}
+	stages := []status.AdoptStage{status.AdoptNone, status.AdoptReady, status.AdoptWait, status.AdoptTake, status.AdoptBack, status.AdoptGive}
 	may := map[string]bool{
-		"->back": true, "ready->wait": true, "ready->take": true, "ready->back": true, "wait->back": true,
+		"->back": true, "->give": true, "give->": true, "take->": true, "ready->wait": true, "ready->take": true, "ready->back": true, "wait->back": true,
 	}
 	for _, from := range stages {
 		for _, to := range stages {
 			f := adoptFacts{now: from, self: "n1", role: election.Drained, etcd: true}
+			if to == status.AdoptGive || to == status.AdoptNone {
+				f.role, f.serving = election.Holder, true
+			}
 			if got, want := refuseAdopt(f, to) == "", from == to || may[string(from+"->"+to)]; got != want {
 				t.Errorf("%q after %q: %v, want %v", to, from, got, want)
 			}

@@ -171,6 +171,7 @@ func (f *faces) readBack(ctx context.Context, d *status.Document, a Address) {
 	got := make(chan func(), 1)
 	go func() {
 		found, err := a.Found()
+		foreign := foreignOf(a, d.Self.Adopting)
 		<-f.reading
 		got <- func() {
 			if err != nil {
@@ -178,6 +179,7 @@ func (f *faces) readBack(ctx context.Context, d *status.Document, a Address) {
 				return
 			}
 			d.Address.States = states(d.VIP, found)
+			d.Address.Foreign = foreign
 		}
 	}()
 	select {
@@ -186,6 +188,19 @@ func (f *faces) readBack(ctx context.Context, d *status.Document, a Address) {
 	case <-ctx.Done():
 		d.Warnings = append(d.Warnings, hangs)
 	}
+}
+
+// foreignOf lists what another program has set, in a migration.
+func foreignOf(a Address, stage status.AdoptStage) []string {
+	if stage == status.AdoptNone {
+		return nil
+	}
+	found, _ := a.Foreign() // that it cannot be read is said by the other reading
+	var list []string
+	for _, x := range found {
+		list = append(list, fmt.Sprintf("%v/%d on %s", x.Addr, x.Bits, x.Link))
+	}
+	return list
 }
 
 func states(vips []netip.Addr, found []vip.Found) []status.AddressState {

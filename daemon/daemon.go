@@ -209,7 +209,7 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	if err != nil {
 		d.Log.Warn("this node is kept back as in a migration", "err", err)
 	}
-	address.Spare(l.adopt.Stage != status.AdoptNone)
+	address.Spare(spares(l.adopt.Stage))
 	var first []election.Action
 	l.machine, first = election.New(election.Config{
 		Node: l.self.Name, Incarnation: l.process, Timing: l.timing,

@@ -286,7 +286,7 @@ type fakeAddress struct {
 	set      func(lifetime int, latest time.Duration) (time.Duration, error)
 	clear    func(context.Context) error
 	found    func() ([]vip.Found, error)
-	spare    func(bool)
+	spare    func(vip.Sparing)
 	foreign  func() ([]vip.Found, error)
 	link     func() (vip.Link, error)
 	answers  func() (net.HardwareAddr, bool) // who answers a probe
@@ -301,7 +301,7 @@ func (f *fakeAddress) Set(lifetime int, latest time.Duration) (time.Duration, er
 }
 func (f *fakeAddress) Clear(ctx context.Context) error { return f.clear(ctx) }
 func (f *fakeAddress) Found() ([]vip.Found, error)     { return f.found() }
-func (f *fakeAddress) Spare(on bool)                   { f.spare(on) }
+func (f *fakeAddress) Spare(how vip.Sparing)           { f.spare(how) }
 func (f *fakeAddress) Foreign() ([]vip.Found, error)   { return f.foreign() }
 func (f *fakeAddress) Link() (vip.Link, error)         { return f.link() }
 func (f *fakeAddress) Probe(ctx context.Context, n int, wait time.Duration) (net.HardwareAddr, bool, error) {
@@ -350,8 +350,9 @@ type kernel struct {
 
 	mu    sync.Mutex
 	until time.Duration // 0: not there
-	other bool          // somebody else's is there, without a lifetime
-	spare bool
+	bits  int
+	other bool // somebody else's is there, without a lifetime
+	spare vip.Sparing
 	sink  func(vip.Event)
 }
 
@@ -359,10 +360,10 @@ func (k *kernel) address() *fakeAddress {
 	a := &fakeAddress{link: func() (vip.Link, error) { return eth0, nil }}
 	a.answers = func() (net.HardwareAddr, bool) { return nil, false }
 	a.passes = func() (bool, error) { return true, nil }
-	a.spare = func(on bool) {
+	a.spare = func(how vip.Sparing) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.spare = on
+		k.spare = how
 	}
 	a.foreign = k.foreign
 	a.set = func(lifetime int, latest time.Duration) (time.Duration, error) {
@@ -375,6 +376,10 @@ func (k *kernel) address() *fakeAddress {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.until = now + setTakes + time.Duration(lifetime)*time.Second
+		k.bits = 32
+		if k.spare == vip.SpareRoom {
+			k.bits = 31
+		}
 		return now + setTakes, nil
 	}
 	a.clear = func(context.Context) error {
@@ -382,7 +387,7 @@ func (k *kernel) address() *fakeAddress {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.until = 0
-		k.other = k.other && k.spare
+		k.other = k.other && k.spare != vip.SpareNothing
 		return nil
 	}
 	a.found = func() ([]vip.Found, error) {
@@ -393,7 +398,7 @@ func (k *kernel) address() *fakeAddress {
 		if left <= 0 {
 			return nil, nil
 		}
-		return []vip.Found{{Link: "eth0", LinkIndex: 2, Addr: testVIP, Bits: 32, Remaining: int(left / time.Second)}}, nil
+		return []vip.Found{{Link: "eth0", LinkIndex: 2, Addr: testVIP, Bits: k.length(), Remaining: int(left / time.Second)}}, nil
 	}
 	a.watch = func(ctx context.Context, sink func(vip.Event)) error {
 		k.mu.Lock()
@@ -434,10 +439,16 @@ func (k *kernel) foreign() ([]vip.Found, error) {
 	return []vip.Found{{Link: "eth0", LinkIndex: 2, Addr: testVIP, Bits: 24, Permanent: true}}, nil
 }
 
+func (k *kernel) length() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.bits
+}
+
 func (k *kernel) spared() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.spare
+	return k.spare != vip.SpareNothing
 }
 
 // keep puts somebody else's address on the link, or takes it away.

@@ -50,9 +50,9 @@ type Address interface {
 	Clear(ctx context.Context) error
 	// Found lists every link that carries the address.
 	Found() ([]vip.Found, error)
-	// Spare lets the methods leave alone what has no lifetime: it is another
-	// program's. Foreign lists it.
-	Spare(on bool)
+	// Spare lets the methods leave alone what has no lifetime, and make room for
+	// it: it is another program's. Foreign lists it.
+	Spare(how vip.Sparing)
 	Foreign() ([]vip.Found, error)
 	// Link finds the link that the address belongs on.
 	Link() (vip.Link, error)

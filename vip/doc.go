@@ -37,4 +37,8 @@
 //     very socket; without the cookie it could fall back to the listener.
 //  11. Accepted sockets of a dual-stack listener are AF_INET6 with v4-mapped
 //     addresses in the socket dump, also when the VIP is IPv4.
+//  12. IPv4 addresses that differ in the prefix length alone are two, and the
+//     node answers for them until the last one goes: its table of local
+//     addresses has one entry for both. IPv6 addresses are one, whatever the
+//     length that a request names (measured).
 package vip

@@ -50,7 +50,7 @@ func (v *VIP) Found() ([]Found, error) {
 // find is Found without the names of the links, which take a question each.
 func (v *VIP) find() ([]Found, error) {
 	all, err := v.findAll()
-	if v.spare.Load() {
+	if v.sparing() != SpareNothing {
 		all = slices.DeleteFunc(all, func(f Found) bool { return f.Permanent })
 	}
 	return all, err
@@ -62,7 +62,19 @@ func (v *VIP) find() ([]Found, error) {
 // program's, with another prefix length. IPv6 addresses that differ in that alone
 // are the same to the kernel: Set gives such a one a lifetime, and from then on it
 // is this process's.
-func (v *VIP) Spare(on bool) { v.spare.Store(on) }
+func (v *VIP) Spare(how Sparing) { v.spare.Store(int32(how)) }
+
+// Sparing is how much room another program is given.
+type Sparing int32
+
+// What Spare takes.
+const (
+	SpareNothing Sparing = iota // what has no lifetime is nobody's
+	SpareFound                  // what is there is left alone
+	SpareRoom                   // and if nothing is there yet, its place is kept free for it
+)
+
+func (v *VIP) sparing() Sparing { return Sparing(v.spare.Load()) }
 
 // Foreign returns the addresses without a lifetime: those that Spare spares.
 func (v *VIP) Foreign() ([]Found, error) {
@@ -150,7 +162,9 @@ func (v *VIP) clearNow(ctx context.Context) error {
 	if err != nil || len(found) == 0 {
 		return err
 	}
-	v.resetBriefly(ctx)
+	if !v.goesOn() {
+		v.resetBriefly(ctx)
+	}
 	var last error
 	for range clearTries {
 		last = v.removeAll(found)
@@ -162,6 +176,16 @@ func (v *VIP) clearNow(ctx context.Context) error {
 		}
 	}
 	return errors.Join(fmt.Errorf("%s: %w", list(found), ErrStillThere), last)
+}
+
+// goesOn reports whether this node serves the VIP after a clear, by another
+// program's address.
+func (v *VIP) goesOn() bool {
+	if v.sparing() == SpareNothing {
+		return false
+	}
+	others, err := v.Foreign()
+	return err == nil && len(others) > 0
 }
 
 func (v *VIP) removeAll(found []Found) error {

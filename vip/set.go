@@ -113,8 +113,11 @@ const besides = 31
 
 // bits is the prefix length of an address.
 func (v *VIP) bits(a netip.Addr) (int, error) {
-	if !v.spare.Load() || a.Is6() {
-		return a.BitLen(), nil // IPv6 addresses that differ in it alone are one
+	switch how := v.sparing(); {
+	case how == SpareNothing || a.Is6(): // IPv6 addresses that differ in it alone are one
+		return a.BitLen(), nil
+	case how == SpareRoom:
+		return besides, nil
 	}
 	all, err := v.findAll()
 	for _, f := range all {
@@ -147,7 +150,7 @@ func (v *VIP) readBack(done []assignment, lifetime int) error {
 	seen := make(map[netip.Addr]bool)
 	for _, f := range found {
 		seen[f.Addr] = true
-		if over(f, done) { // the other program's is gone, and the /32 is set
+		if over(f, done) {
 			if err := v.kernel.remove(f.LinkIndex, f.prefix()); err != nil {
 				errs = append(errs, fmt.Errorf("remove %v: %w", f, err))
 			}
@@ -170,8 +173,11 @@ func (v *VIP) readBack(done []assignment, lifetime int) error {
 	return errors.Join(errs...)
 }
 
-// over reports whether an address stood beside another program's, and is replaced.
+// over reports whether an address of this process's is replaced by one of another
+// prefix length.
 func over(f Found, done []assignment) bool {
-	return f.Addr.Is4() && f.Bits == besides && !f.Permanent &&
-		slices.ContainsFunc(done, func(a assignment) bool { return a.addr == f.Addr && a.bits != besides })
+	return !f.Permanent && (f.Bits == besides || f.Bits == f.Addr.BitLen()) &&
+		slices.ContainsFunc(done, func(a assignment) bool {
+			return a.addr == f.Addr && a.addr.Is4() && a.bits != f.Bits && (a.bits == besides || f.Bits == besides)
+		})
 }

@@ -27,7 +27,7 @@ func TestSpare(t *testing.T) {
 			for _, a := range tt.foreign {
 				ip(t, "address", "add", a, "dev", l.node, "nodad")
 			}
-			v.Spare(true)
+			v.Spare(SpareFound)
 			if found, err := v.Found(); err != nil || len(found) > 0 {
 				t.Errorf("found %v, %v before the first set, want nothing", found, err)
 			}
@@ -49,7 +49,7 @@ func TestSpare(t *testing.T) {
 				t.Errorf("clear: %v", err)
 			}
 			wantForeign(t, v, tt.left)
-			v.Spare(false)
+			v.Spare(SpareNothing)
 			if err := v.Clear(t.Context()); err != nil {
 				t.Errorf("clear without sparing: %v", err)
 			}
@@ -66,7 +66,7 @@ func TestSpareServes(t *testing.T) {
 		t.Run(bits, func(t *testing.T) {
 			l := newLab(t)
 			v := l.vip(t, vips()[:1]...)
-			v.Spare(true)
+			v.Spare(SpareFound)
 			ip(t, "address", "add", "198.51.100.166"+bits, "dev", l.node)
 			if _, err := v.Set(9, soon()); err != nil {
 				t.Fatal(err)
@@ -94,6 +94,39 @@ func TestSpareServes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSpareRoom: the VIP makes room for a program that is about to set it, and the
+// node never ceases to answer for it.
+func TestSpareRoom(t *testing.T) {
+	l := newLab(t)
+	v := l.vip(t, vips()[:1]...)
+	own := func(want string) {
+		t.Helper()
+		if found, err := v.Found(); err != nil || len(found) != 1 || found[0].prefix().String() != want {
+			t.Errorf("found %v, %v, want %s alone", found, err, want)
+		}
+		contains(t, ip(t, "route", "get", "198.51.100.166"), "local 198.51.100.166")
+	}
+	set := func(life int) {
+		t.Helper()
+		if _, err := v.Set(life, soon()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(9)
+	v.Spare(SpareRoom)
+	own("198.51.100.166/32")
+	set(2)
+	own("198.51.100.166/31")
+	ip(t, "address", "add", "198.51.100.166/32", "dev", l.node)
+	set(2)
+	own("198.51.100.166/31")
+	if err := v.Clear(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantForeign(t, v, []string{"198.51.100.166/32"})
+	contains(t, ip(t, "route", "get", "198.51.100.166"), "local 198.51.100.166")
 }
 
 func wantForeign(t *testing.T, v *VIP, want []string) {

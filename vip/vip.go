@@ -56,7 +56,7 @@ type VIP struct {
 
 	busy   chan struct{}            // held while a Set is under way
 	chosen atomic.Int64             // index of the link that Auto last resolved to
-	spare  atomic.Bool              // see Spare
+	spare  atomic.Int32             // a Sparing
 	last   atomic.Pointer[linkInfo] // what the last Set put the addresses on, while they are there
 }
 

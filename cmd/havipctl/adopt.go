@@ -198,7 +198,7 @@ func (a adoption) Standing(ctx context.Context) (adopt.Standing, error) {
 	s := adopt.Standing{
 		Runs: true, Stage: string(d.Self.Adopting), Members: d.Etcd.Members,
 		Holder: d.Self.Role == status.RoleHolder || d.Self.Role == status.RoleReleasing,
-		Known:  d.Record.State != status.RecordUnknown,
+		Known:  d.Record.State != status.RecordUnknown, Foreign: len(d.Address.Foreign) > 0,
 	}
 	if d.Record.State == status.RecordHeld || d.Record.State == status.RecordImplausible {
 		s.Record = d.Record.Node

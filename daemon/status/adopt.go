@@ -24,12 +24,13 @@ type AdoptMark struct {
 }
 
 // AdoptRequest asks for a stage: wait after ready, take after ready, back after
-// wait or where there is none, "" after take. Others are refused.
+// wait or where there is none, give where there is none, "" after take or give.
+// Others are refused.
 type AdoptRequest struct {
 	Stage AdoptStage `json:"stage"`
 
 	// Without are masters of which the operator says that nothing on them holds
-	// the VIP: take does not ask for their word.
+	// the VIP, or will: take and give do not ask for their word.
 	Without []string `json:"without,omitempty"`
 }
 

@@ -126,12 +126,13 @@ type Self struct {
 // program's, and the daemon leaves them alone.
 type AdoptStage string
 
-// The stages. A node in any but take is kept from having the VIP.
+// The stages. A node in any but take and give is kept from having the VIP.
 const (
 	AdoptReady AdoptStage = "ready" // the daemon runs beside the other program
 	AdoptWait  AdoptStage = "wait"  // the other program is off here, and has the VIP on another node
 	AdoptTake  AdoptStage = "take"  // the other program has the VIP here, and the daemon takes it in place
 	AdoptBack  AdoptStage = "back"  // on the way back: kept from having the VIP until the daemon is stopped
+	AdoptGive  AdoptStage = "give"  // on the way back: the daemon has the VIP here, and makes room for the other program
 )
 
 // LastMove is a change of holder.
@@ -244,6 +245,7 @@ type Address struct {
 	Link       string         `json:"link,omitempty"`        // the link it would be or is on, "" if none was found
 	LinkReason string         `json:"link_reason,omitempty"` // why the link cannot be used: "no carrier"
 	States     []AddressState `json:"states"`                // one per VIP address
+	Foreign    []string       `json:"foreign,omitempty"`     // in a migration: what the other program has set
 	Warnings   []string       `json:"warnings"`              // "outside every prefix of eth0"
 	Conflicts  []Conflict     `json:"conflicts"`             // others that claimed a VIP address on the wire
 	Reasserts  int64          `json:"reasserts"`             // how often it was set again after others had removed it, since the daemon's start

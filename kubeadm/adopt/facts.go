@@ -52,8 +52,9 @@ type Endpoint struct {
 // Standing is where the daemon of this node stands.
 type Standing struct {
 	Runs    bool
-	Stage   string // of a migration: ready, wait, take, back or none ("")
+	Stage   string // of a migration: ready, wait, take, back, give or none ("")
 	Holder  bool   // this node has the VIP by havip
+	Foreign bool   // the keeper has set the VIP here
 	Known   bool   // what Record says is of now
 	Record  string // who has the VIP by havip; "" nobody
 	Masters []Master
@@ -74,6 +75,7 @@ const (
 	stageWait  = "wait"
 	stageTake  = "take"
 	stageBack  = "back"
+	stageGive  = "give"
 	stageOver  = ""
 )
 

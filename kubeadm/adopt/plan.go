@@ -2,6 +2,7 @@ package adopt
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -20,6 +21,8 @@ const (
 	doTake    = "take"          // the election, with the keeper's address out of sight
 	doHolder  = "await-holder"  // the VIP is here by right
 	doOver    = "over"          // let the others take part
+	doGive    = "give"          // room for what the keeper sets, beside what havipd has
+	doKept    = "await-keeper"  // it has set it
 	doBack    = "keep-back"     // this node is not to take the VIP
 	doStop    = "stop-havipd"   // for good
 	doOn      = "start-keeper"  // as it was
@@ -86,7 +89,7 @@ func Guard(f Facts) []kubeadm.Finding {
 	if f.Daemon.Runs && f.Daemon.Stage == stageOver && f.Journal == nil {
 		block("havipd", "it runs already, without a migration", "where it holds the VIP there is nothing to do; else: systemctl disable --now havipd")
 	}
-	if f.Daemon.Stage == stageBack || f.Journal != nil && f.Journal.Stopping {
+	if f.Daemon.Stage == stageBack || f.Daemon.Stage == stageGive || f.Journal != nil && f.Journal.Stopping {
 		block("havipd", "this node is on the way back", "end it first: havipctl adopt --undo")
 	}
 	for _, other := range f.Others {
@@ -165,6 +168,12 @@ func (k Keeper) offText() string {
 	return "move " + k.Path + " away, so that the kubelet ends its pod"
 }
 
+// beside reports whether the keeper's address and havipd's can be on the link at
+// once: IPv6 addresses cannot.
+func (k Keeper) beside() bool {
+	return len(k.Addresses) > 0 && !slices.ContainsFunc(k.Addresses, netip.Addr.Is6)
+}
+
 func (k Keeper) onText() string {
 	if k.Kind == Keepalived {
 		return "enable and start " + unit
@@ -232,7 +241,11 @@ func Undo(f Facts, without []string) Plan {
 		return Plan{[]kubeadm.Step{step(doBack, "keep this node from taking the VIP")},
 			fmt.Sprintf("%s has the VIP. When every other master is kept back so, on %s: havipctl adopt --undo; then here again", d.Record, d.Record)}
 	}
-	steps := []kubeadm.Step{stop[0], step(doOn, f.keeper().onText()), stop[1], step(doRestore, "put "+f.ConfigPath+" back as it was")}
+	steps := []kubeadm.Step{stop[0], step(doOn, f.keeper().onText())}
+	if d.Holder && d.Stage != stageTake && f.keeper().beside() {
+		steps = []kubeadm.Step{step(doGive, "have havipd make room for the keeper's address"), steps[1], step(doKept, "wait until the keeper has set it"), stop[0]}
+	}
+	steps = append(steps, stop[1], step(doRestore, "put "+f.ConfigPath+" back as it was"))
 	return Plan{steps, "this node is as it was; then the same on the other masters: havipctl adopt --undo"}
 }
 

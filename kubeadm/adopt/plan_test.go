@@ -1,6 +1,7 @@
 package adopt
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -14,7 +15,7 @@ import (
 func standby() Facts {
 	return Facts{
 		Root: true, Endpoint: Endpoint{Host: "198.51.100.166", Port: 6443}, Member: true,
-		Keepers: []Keeper{{Kind: Keepalived, Path: keepalivedPath, Running: true}},
+		Keepers: []Keeper{{Kind: Keepalived, Path: keepalivedPath, Addresses: []netip.Addr{vip4}, Running: true}},
 		Masters: []configs.Master{{Name: "n1"}, {Name: "n2"}, {Name: "n3"}}, Self: configs.Master{Name: "n2"},
 		ConfigPath: "/etc/havip/havip.toml",
 	}
@@ -104,6 +105,10 @@ func TestUndo(t *testing.T) {
 	taken.Daemon.Record, taken.Daemon.Stage = "n1", stageOver
 	havip := holder("", "")
 	havip.Daemon.Holder, havip.Daemon.Record, havip.Daemon.Stage = true, "n1", stageOver
+	six := havip
+	six.Keepers = []Keeper{{Kind: Keepalived, Addresses: []netip.Addr{vip4, vip6}}}
+	taking := havip
+	taking.Daemon.Stage = stageTake
 	for _, tt := range []struct {
 		name    string
 		f       Facts
@@ -117,7 +122,9 @@ func TestUndo(t *testing.T) {
 		{"waits", waiting.with(touched), nil, "stop-havipd start-keeper forget restore-files", "then the same on the other masters"},
 		{"done, n1 has the VIP", taken.with(touched), nil, "keep-back", "on n1: havipctl adopt --undo"},
 		{"done, n1 had it and is dead", taken.with(touched), []string{"n1"}, "stop-havipd start-keeper forget restore-files", "as it was"},
-		{"done, and it has the VIP", havip.with(touched), nil, "stop-havipd start-keeper forget restore-files", "as it was"},
+		{"done, and it has the VIP", havip.with(touched), nil, "give start-keeper await-keeper stop-havipd forget restore-files", "as it was"},
+		{"the same with IPv6", six.with(touched), nil, "stop-havipd start-keeper forget restore-files", "as it was"},
+		{"the holder took, and its keeper is off", taking.with(touched, doTake), nil, "stop-havipd start-keeper forget restore-files", "as it was"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := Undo(tt.f, tt.without)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"havip/configs"
@@ -195,7 +196,7 @@ func (r *Runner) steps(ctx context.Context, f *Facts, plan Plan, named func(stri
 // repeated are steps that only look: what was so in an earlier run need not be so
 // now.
 func repeated(name string) bool {
-	return slices.Contains([]string{doReady, doGone, doHolder}, name)
+	return slices.Contains([]string{doReady, doGone, doHolder, doKept}, name)
 }
 
 func hints(name string) []string {
@@ -243,6 +244,15 @@ func (r *Runner) step(ctx context.Context, f *Facts, name string) error {
 		})
 	case doOver:
 		return r.Daemon.Adopt(ctx, stageOver, nil)
+	case doGive:
+		return r.Daemon.Adopt(ctx, stageGive, r.Without)
+	case doKept:
+		return r.await(ctx, keptTime, func(s Standing) string {
+			if !s.Foreign {
+				return "the keeper has not set the VIP"
+			}
+			return ""
+		})
 	case doBack:
 		return r.Daemon.Adopt(ctx, stageBack, nil)
 	case doStop:
@@ -271,6 +281,7 @@ const (
 	readyTime  = 60 * time.Second
 	goneTime   = 120 * time.Second
 	holderTime = 60 * time.Second
+	keptTime   = 120 * time.Second
 	lookEvery  = 200 * time.Millisecond
 )
 
@@ -328,6 +339,16 @@ func (r *Runner) here(f *Facts) (bool, error) {
 // first.
 func (r *Runner) keeperOff(ctx context.Context, f *Facts) error {
 	j := f.Journal
+	if j.Holder && r.running(f) {
+		// Their word was good for the step before; meanwhile one may have gone back.
+		var err error
+		if f.Daemon, err = r.Daemon.Standing(ctx); err != nil {
+			return err
+		}
+		if back := f.notWaiting(r.Without); len(back) > 0 {
+			return fmt.Errorf("%s waits no more: its keeper would take the VIP", strings.Join(back, ", "))
+		}
+	}
 	if !j.Touched {
 		here, err := r.here(f)
 		if err == nil && here != j.Holder {
@@ -363,10 +384,11 @@ func (r *Runner) keeperOn(ctx context.Context, f *Facts) error {
 	if err != nil {
 		return err
 	}
+	given := f.Daemon.Runs && j.done(undo(doGive))
 	if here && !j.Touched {
 		return nil // its address never went
 	}
-	if here && !r.running(f) {
+	if here && !given && !r.running(f) {
 		return errors.New("the VIP is still on this node although nothing runs that holds it: see ip address")
 	}
 	if j.Keeper.Kind != Keepalived {

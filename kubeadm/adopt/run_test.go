@@ -98,6 +98,7 @@ func (m *machine) Do(_ context.Context, verb, name string) error {
 	on := verb != "stop"
 	if name == unit {
 		m.keeper = on
+		m.daemon.Foreign = on && m.here
 		m.process(m.r.System)
 		return nil
 	}
@@ -241,7 +242,7 @@ func (m *machine) wantAsWas() {
 
 // TestUndoCutOff: the way back too.
 func TestUndoCutOff(t *testing.T) {
-	for _, fail := range []string{"stop havipd", "disable havipd", "enable keepalived", "restart keepalived", "forget"} {
+	for _, fail := range []string{`adopt "give"`, "stop havipd", "disable havipd", "enable keepalived", "restart keepalived", "forget"} {
 		m := newMachine(t, true)
 		_, err := m.r.Begin(t.Context())
 		m.must(err)
@@ -281,9 +282,19 @@ func (a atStep) at(s kubeadm.Step) {
 	}
 }
 
+// TestWaitsNoMore: the holder's keeper stays on when another master has gone back
+// meanwhile.
+func TestWaitsNoMore(t *testing.T) {
+	m := newMachine(t, true)
+	m.r.Progress = atStep{doOff, func() { m.daemon.Masters[0].Present = false }}
+	if _, err := m.r.Begin(t.Context()); err == nil || !strings.Contains(err.Error(), "n2 waits no more") || !m.keeper {
+		t.Errorf("ended with %v, the keeper runs: %v", err, m.keeper)
+	}
+}
+
 // TestStillThere: the keeper is not started beside an address that havipd left.
 func TestStillThere(t *testing.T) {
-	m := newMachine(t, true)
+	m := newMachine(t, false)
 	_, err := m.r.Begin(t.Context())
 	m.must(err)
 	m.calls = nil

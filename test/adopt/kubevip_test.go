@@ -83,10 +83,7 @@ func migrateKubeVIP(s *scene, holder *lab.Node, services bool) {
 	for _, n := range others {
 		s.quick(s.step("kept back "+n.Name, func() { s.says(n, "on "+holder.Name+": havipctl adopt --undo", undo...) }))
 	}
-	s.step("back "+holder.Name, func() {
-		s.says(holder, "as it was", undo...)
-		s.holder(holder.Name)
-	})
+	s.quick(s.step("back "+holder.Name, func() { s.says(holder, "as it was", undo...) }))
 	for _, n := range others {
 		s.quick(s.step("back "+n.Name, func() { s.says(n, "as it was", undo...) }))
 	}

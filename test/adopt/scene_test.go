@@ -242,6 +242,10 @@ func (s *scene) step(name string, do func()) measured {
 // gap is how long nobody may hold the address in a step of the way forward.
 const gap = 20 * time.Millisecond
 
+// back is the same for the way back of the holder from havip to keepalived: 0.6 s
+// on a quiet machine.
+const back = 3 * time.Second
+
 func (s *scene) quick(m measured) {
 	s.Helper()
 	if m.nobody > gap {
