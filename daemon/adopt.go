@@ -213,7 +213,7 @@ func (l *loop) adoptIs(e adoptIs) {
 	l.remember(fmt.Sprintf("migration: %q -> %q", l.adopt.Stage, e.mark.Stage))
 	l.log.Info("migration", "from", l.adopt.Stage, "to", e.mark.Stage)
 	was := l.adopt.Stage
-	l.adopt = e.mark
+	l.adopt, l.ending = e.mark, false
 	l.address.Spare(spares(e.mark.Stage))
 	if e.left && !l.machine.View().Serving {
 		l.step(election.AddressAppeared{Until: l.clock.Boot() + election.MaxTakeover})
@@ -239,17 +239,27 @@ func (l *loop) endWait() {
 		return
 	}
 	l.ending = true
-	go l.forgetAdopt()
+	go func() {
+		if err := l.waited(); err != nil {
+			l.log.Warn("end the migration on this node", "err", err)
+		}
+	}()
 }
 
-// forgetAdopt erases the mark beside the loop. That it stays does no harm: the
-// next start waits for the same again, and finds it.
-func (l *loop) forgetAdopt() {
-	if err := saveAdopt(l.stateDir, status.AdoptMark{}); err != nil {
-		l.log.Warn("end the migration on this node", "err", err)
+// endWait erases the mark beside the loop, unless an operator has asked for
+// something else meanwhile. That it stays does no harm: the next start waits for
+// the same again, and finds it.
+func (f *faces) endWait(box *mailbox, a Address) error {
+	f.draining.Lock()
+	defer f.draining.Unlock()
+	got, err := f.askAdopt(box, status.AdoptRequest{})
+	if err != nil || got.now != status.AdoptWait {
+		return err
 	}
-	found, err := l.address.Foreign()
-	l.box.put(adoptIs{left: err != nil || len(found) > 0})
+	found, ferr := a.Foreign()
+	err = saveAdopt(f.stateDir, status.AdoptMark{})
+	box.put(adoptIs{left: ferr != nil || len(found) > 0})
+	return err
 }
 
 // adopt answers PathAdopt.

@@ -176,7 +176,7 @@ func (d *daemon) newLoop(cfg *configs.Config, self configs.Master, timing electi
 		meter: d.faces.vitals.count(self.Name, cfg.VIPKey()), beat: &d.faces.vitals.beat,
 		cfg: cfg, self: self, version: d.Version, path: d.Config, process: incarnation(), timing: timing,
 		conflicts: map[string]claimed{}, warnings: map[string]string{}, waiting: map[uint64]func(election.Done){},
-		watchdog: watchdogEvery(), stateDir: d.StateDir,
+		watchdog: watchdogEvery(),
 	}
 	l.caller = newCaller(a, d.clock, func(ev election.Event) { l.box.put(ev) })
 	l.history = newHistorian(lock, d.clock, d.Log, d.StateDir, cfg.VIPKey(), self.Name)
@@ -217,6 +217,7 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	}, l.now(), saved, l.drain != nil || keptBack(l.adopt.Stage))
 	d.faces.setLoop(l.box, address, l.cfg, l.self)
 	d.faces.history.Store(l.history)
+	l.waited = func() error { return d.faces.endWait(l.box, address) }
 
 	inner, end := context.WithCancel(life)
 	defer end()

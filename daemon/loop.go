@@ -81,8 +81,8 @@ type loop struct {
 	events    []status.Event
 	drain     *drainMark
 	adopt     status.AdoptMark
-	ending    bool   // the mark of adopt is being erased
-	stateDir  string // where it is
+	ending    bool         // the mark of adopt is being erased
+	waited    func() error // any goroutine: erases it
 	token     uint64
 	waiting   map[uint64]func(election.Done)
 	waiters   []*query

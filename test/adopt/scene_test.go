@@ -29,7 +29,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	lab.RunPart(map[string]func() error{"kube-vip": kubeVIPMain, "kubelet": kubeletMain})
+	lab.RunPart(Parts())
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
 	go func() {

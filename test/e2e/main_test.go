@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"havip/test/adopt"
 	"havip/test/cluster"
 	"havip/test/lab"
 	"havip/test/measure"
@@ -33,7 +34,7 @@ var open = struct {
 }{labs: map[*Masters]bool{}}
 
 func TestMain(m *testing.M) {
-	lab.RunPart()
+	lab.RunPart(adopt.Parts())
 	flag.Parse()
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)

@@ -23,6 +23,14 @@ import (
 // sets it again every three seconds, whatever is there, and removes it when it is
 // told to end. The lease is etcdctl's, where kube-vip's is the API server's.
 
+// Parts are programs that a process started as a part plays (cluster.RunPart).
+func Parts() map[string]func() error {
+	return map[string]func() error{PartKubeVIP: kubeVIPMain, "kubelet": kubeletMain}
+}
+
+// PartKubeVIP is the name of the stand-in for kube-vip.
+const PartKubeVIP = "kube-vip"
+
 // kubeVIPMain is the stand-in. It is told by the same variables.
 func kubeVIPMain() error {
 	told := make(chan os.Signal, 1)
@@ -115,7 +123,7 @@ func runPod() (*exec.Cmd, error) {
 		return nil, err
 	}
 	pod := exec.Command("/proc/self/exe")
-	pod.Env = []string{cluster.PartVariable + "=kube-vip"}
+	pod.Env = []string{cluster.PartVariable + "=" + PartKubeVIP}
 	for name, value := range list[0].Env {
 		pod.Env = append(pod.Env, name+"="+value)
 	}
