@@ -369,15 +369,34 @@ func (f *faces) mark(s status.AdoptStage) status.AdoptMark {
 // errKeeperOn keeps an operator from a step that would leave the VIP to both.
 var errKeeperOn = errors.New("a migration has begun here, and what held the address is still on")
 
+// errAnswered is the same on a node whose own keeper is off.
+var errAnswered = errors.New("somebody on the link has the address")
+
+func answered(ctx context.Context, a Address) error {
+	mac, used, err := a.Used(ctx, looks, lookPause)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w, for all that is known: %w", errAnswered, err)
+	case used:
+		return fmt.Errorf("%w: %v answers; what runs there is to be off first", errAnswered, mac)
+	}
+	return nil
+}
+
 // leaveAdopt ends the waiting of a node by an operator's word: the way out when
 // the node that was to take the VIP is dead. Nil where there is nothing to end.
-func (f *faces) leaveAdopt(box *mailbox, a Address) (*adoptIs, error) {
+func (f *faces) leaveAdopt(ctx context.Context, box *mailbox, a Address) (*adoptIs, error) {
 	got, err := f.askAdopt(box, status.AdoptRequest{})
 	switch {
 	case err != nil, !keptBack(got.now):
 		return nil, err
 	case got.now == status.AdoptReady:
 		return nil, errKeeperOn
+	case got.now == status.AdoptWait:
+		// A record that is free, of an earlier migration, is taken without a look.
+		if err := answered(ctx, a); err != nil {
+			return nil, err
+		}
 	}
 	found, err := a.Foreign()
 	return &adoptIs{left: err != nil || len(found) > 0}, saveAdopt(f.stateDir, status.AdoptMark{})

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -125,6 +126,11 @@ func TestAdoptUndrain(t *testing.T) {
 		if code, body := n1.ask(http.MethodPost, status.PathUndrain, ""); code != http.StatusConflict {
 			t.Errorf("undrain at ready: %d %s", code, body)
 		}
+		n2.addr.answers = func() (net.HardwareAddr, bool) { return net.HardwareAddr{2, 0, 0, 0, 0, 9}, true }
+		if code, body := n2.ask(http.MethodPost, status.PathUndrain, ""); code != http.StatusConflict || !strings.Contains(string(body), "02:00:00:00:00:09 answers") {
+			t.Errorf("undrain at wait while somebody has the address: %d %s", code, body)
+		}
+		n2.addr.answers = func() (net.HardwareAddr, bool) { return nil, false }
 		if code, body := n2.ask(http.MethodPost, status.PathUndrain, ""); code != http.StatusOK || !strings.Contains(string(body), `"changed": true`) {
 			t.Errorf("undrain at wait: %d %s", code, body)
 		}

@@ -319,9 +319,9 @@ func (f *faces) setDrained(w http.ResponseWriter, r *http.Request, m *drainMark)
 		status.WriteFailure(w, http.StatusConflict, notRunning, notRunningHint)
 		return
 	}
-	done, err := f.drain(box, address, m)
+	done, err := f.drain(r.Context(), box, address, m)
 	switch {
-	case errors.Is(err, errKeeperOn):
+	case errors.Is(err, errKeeperOn), errors.Is(err, errAnswered):
 		status.WriteFailure(w, http.StatusConflict, err.Error(), "havipctl adopt --undo")
 	case err != nil:
 		status.WriteFailure(w, http.StatusInternalServerError, err.Error(), "")
@@ -330,13 +330,13 @@ func (f *faces) setDrained(w http.ResponseWriter, r *http.Request, m *drainMark)
 	}
 }
 
-func (f *faces) drain(box *mailbox, a Address, m *drainMark) (<-chan election.Done, error) {
+func (f *faces) drain(ctx context.Context, box *mailbox, a Address, m *drainMark) (<-chan election.Done, error) {
 	f.draining.Lock()
 	defer f.draining.Unlock()
 	var over *adoptIs
 	if m == nil {
 		var err error
-		if over, err = f.leaveAdopt(box, a); err != nil {
+		if over, err = f.leaveAdopt(ctx, box, a); err != nil {
 			return nil, err
 		}
 	}
