@@ -3,6 +3,8 @@ package adopt
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -25,6 +27,7 @@ type Facts struct {
 	Others    []string // left as they are
 	Here      bool     // the VIP is on a link of this node
 	Silent    string   // why nobody answers at the endpoint
+	Unnamed   string   // why the API server's certificate is not for the endpoint
 	Member    bool     // this node has an etcd member, by its manifest
 	Masters   []configs.Master
 	MastersNo string // why they are not known
@@ -122,6 +125,7 @@ func (r *Runner) Gather(ctx context.Context) (Facts, error) {
 	if f.Endpoint.Error == "" {
 		f.Silent = r.silent(ctx, net.JoinHostPort(f.Endpoint.Host, strconv.Itoa(f.Endpoint.Port)))
 	}
+	f.Unnamed = r.unnamed(f.Endpoint.Host)
 	_, err = os.Stat(r.System.Path(manifests, "etcd.yaml"))
 	f.Member = err == nil
 	r.gatherConfig(ctx, &f, own)
@@ -186,6 +190,28 @@ func (r *Runner) silent(ctx context.Context, address string) string {
 		return err.Error()
 	}
 	conn.Close()
+	return ""
+}
+
+// unnamed looks for the endpoint in the certificate of this node's API server: one
+// that never was the holder may have another than the clients know. That it
+// cannot be read is no finding.
+func (r *Runner) unnamed(host string) string {
+	text, err := os.ReadFile(r.System.Path("etc/kubernetes/pki/apiserver.crt"))
+	if err != nil || host == "" {
+		return ""
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return ""
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return ""
+	}
+	if err := cert.VerifyHostname(host); err != nil {
+		return err.Error()
+	}
 	return ""
 }
 

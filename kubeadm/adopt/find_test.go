@@ -1,6 +1,13 @@
 package adopt
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -211,6 +218,24 @@ func TestParseEndpoint(t *testing.T) {
 	} {
 		if diff := cmp.Diff(tt.want, parseEndpoint(tt.text), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tt.text, diff)
+		}
+	}
+}
+
+func TestUnnamed(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), IPAddresses: []net.IP{vip4.AsSlice()}, DNSNames: []string{"k8s.example.org"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Runner{System: node(t, map[string]string{"/etc/kubernetes/pki/apiserver.crt": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))})}
+	for host, named := range map[string]bool{"198.51.100.166": true, "198.51.100.167": false, "k8s.example.org": true, "other.example.org": false, "": true} {
+		if got := r.unnamed(host); (got == "") != named {
+			t.Errorf("%q: %q", host, got)
 		}
 	}
 }

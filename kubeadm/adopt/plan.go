@@ -74,6 +74,9 @@ func Guard(f Facts) []kubeadm.Finding {
 	if f.Silent != "" {
 		block("endpoint", "nobody answers there: "+f.Silent, "a migration begins with a cluster that works")
 	}
+	if f.Unnamed != "" {
+		block("certificate", "of the API server on this node: "+f.Unnamed, "make it anew with the endpoint in it (kubeadm certs, certSANs), before the VIP can come here")
+	}
 	if f.MastersNo != "" {
 		block("masters", f.MastersNo, "name them: --master NAME=ADDRESS, once for each")
 	}

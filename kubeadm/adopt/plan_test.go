@@ -152,6 +152,7 @@ func TestGuard(t *testing.T) {
 		{"it was stopped by an earlier run", func(f *Facts) { *f = f.with(touched); f.Keepers = nil }, nil},
 		{"it does more", func(f *Facts) { f.Keepers[0].Problems = []string{"more"} }, []string{"keepalived by /etc/keepalived/keepalived.conf: more"}},
 		{"nobody answers", func(f *Facts) { f.Silent = "refused" }, []string{"endpoint: nobody answers there: refused"}},
+		{"its certificate is for others", func(f *Facts) { f.Unnamed = "no SAN" }, []string{"certificate: of the API server on this node: no SAN"}},
 		{"no masters", func(f *Facts) { f.MastersNo = "no kubectl" }, []string{"masters: no kubectl"}},
 		{"another file", func(f *Facts) { f.ConfigNo = "another VIP" }, []string{"/etc/havip/havip.toml: another VIP"}},
 		{"not among the masters", func(f *Facts) { f.SelfNo = "not there" }, []string{"masters: not there"}},
