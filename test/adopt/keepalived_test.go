@@ -48,12 +48,12 @@ func migrateKeepalived(s *scene) {
 		s.says(n, "nothing to do", begin...)
 		s.on(n, "sh", "-c", "! systemctl is-active keepalived && ! systemctl is-enabled keepalived && systemctl is-enabled havipd")
 	}
-	s.quick(s.step("handover to n2 and back", func() {
+	s.step("handover to n2 and back", func() {
 		s.on(n1, "havipctl", "handover", "--to", "n2")
 		s.holder("n2")
 		s.on(n2, "havipctl", "handover", "--to", "n1")
 		s.holder("n1")
-	}))
+	})
 
 	s.refused(n1, "n2: it would take the VIP", undo...)
 	s.quick(s.step("n2 kept back", func() { s.says(n2, "on n1: havipctl adopt --undo", undo...) }))
