@@ -2,8 +2,7 @@ package kubeadm
 
 import (
 	"context"
-	"fmt"
-	"os/exec"
+	"time"
 )
 
 // Path is where a file of the node is for this process.
@@ -15,26 +14,22 @@ func (s System) Inside(path string) string { return s.inside(path) }
 // Running reports whether a process has this name.
 func (s System) Running(name string) bool { return s.running(name) }
 
-// Call finds a program and runs it for its answer.
-func Call(ctx context.Context, name string, args ...string) (string, error) {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", fmt.Errorf("run %s: %w", name, err)
-	}
-	return ask(ctx, path, args...)
-}
-
 // Systemd starts and stops units by systemctl.
 type Systemd struct{}
 
 // Enabled reports whether a unit is started at boot.
 func (Systemd) Enabled(ctx context.Context, unit string) bool {
-	_, err := Call(ctx, "systemctl", "is-enabled", "--quiet", unit)
+	_, err := Ask(ctx, "systemctl", "is-enabled", "--quiet", unit)
 	return err == nil
 }
 
 // Do does what systemctl calls by that verb: enable, disable, start, stop, restart.
 func (Systemd) Do(ctx context.Context, verb, unit string) error {
-	_, err := Call(ctx, "systemctl", verb, unit)
+	ctx, cancel := context.WithTimeout(ctx, jobTime)
+	defer cancel()
+	_, err := Ask(ctx, "systemctl", verb, unit)
 	return err
 }
+
+// jobTime is more than the 90 s after which systemd kills what does not stop.
+const jobTime = 2 * time.Minute

@@ -212,29 +212,6 @@ func (s System) rivals(c *configs.Config) []Rival {
 	return list
 }
 
-// HoldsVIP reports whether a container is a kube-vip that holds the VIP of the
-// control plane: by what it is told to do, not by the name of its image. One that
-// only serves Services is no rival. Each setting has a variable and a flag
-// (docs/flags/index.md of kube-vip); "vip" names are from before 0.6.
-func HoldsVIP(one configs.Container, c *configs.Config) bool {
-	if !yes(one.Env["cp_enable"]) && !yes(one.Flags["controlplane"]) {
-		return false
-	}
-	for _, list := range []string{one.Env["address"], one.Env["vip_address"], one.Flags["address"], one.Flags["vip"]} {
-		for text := range strings.SplitSeq(list, ",") {
-			if a, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil && slices.Contains(c.VIP.Addresses, a.Unmap()) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func yes(text string) bool {
-	on, err := strconv.ParseBool(text)
-	return err == nil && on
-}
-
 // keepalived looks for the VIP in its configuration, and for the program.
 func (s System) keepalived(c *configs.Config) (Rival, bool) {
 	found := ""

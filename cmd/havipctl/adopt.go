@@ -86,7 +86,7 @@ func (c *cli) adopter(o *adoptOptions, masters []configs.Master) *adopt.Runner {
 	return &adopt.Runner{
 		System: c.node, Daemon: adoption{c.client(), state}, Services: kubeadm.Systemd{}, Store: kubeadm.Store{Dir: filepath.Join(state, "adopt")},
 		Kubectl: func(ctx context.Context, args ...string) (string, error) {
-			return kubeadm.Call(ctx, "kubectl", args...)
+			return kubeadm.Ask(ctx, "kubectl", args...)
 		},
 		Progress: show, ConfigPath: o.config, Masters: masters, Link: o.link, Without: o.without,
 	}

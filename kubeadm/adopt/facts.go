@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
@@ -100,8 +101,9 @@ type Services interface {
 	Do(ctx context.Context, verb, unit string) error // enable, disable, start, stop, restart
 }
 
-// lookTime bounds what gathering waits for.
-const lookTime = 5 * time.Second
+// lookTime bounds what gathering waits for; kubectl takes seconds to start on a
+// busy machine.
+const lookTime = 15 * time.Second
 
 // Gather looks at the node and changes nothing.
 func (r *Runner) Gather(ctx context.Context) (Facts, error) {
@@ -136,12 +138,15 @@ func (r *Runner) Gather(ctx context.Context) (Facts, error) {
 func (r *Runner) endpoint(ctx context.Context) Endpoint {
 	var e Endpoint
 	for _, name := range []string{"admin.conf", "kubelet.conf", "controller-manager.conf"} {
-		data, err := os.ReadFile(r.System.Path("etc/kubernetes", name))
-		if err != nil {
+		k, err := configs.ReadKubeconfig(r.System.Path("etc/kubernetes", name))
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		e = parseEndpoint(string(data))
-		if e.Error == "" {
+		if err != nil {
+			e.Error = err.Error()
+			continue
+		}
+		if e = parseServer(k.Servers[0]); e.Error == "" {
 			break
 		}
 	}
@@ -164,24 +169,17 @@ func (r *Runner) endpoint(ctx context.Context) Endpoint {
 	return e
 }
 
-// parseEndpoint finds the line "server: https://…".
-func parseEndpoint(kubeconfig string) Endpoint {
-	for line := range strings.Lines(kubeconfig) {
-		words := strings.Fields(line)
-		if len(words) != 2 || words[0] != "server:" {
-			continue
-		}
-		u, err := url.Parse(strings.Trim(words[1], `"'`))
-		if err != nil || u.Hostname() == "" {
-			return Endpoint{Error: fmt.Sprintf("the server %s is no URL", words[1])}
-		}
-		port, err := strconv.Atoi(u.Port())
-		if err != nil {
-			port = 443
-		}
-		return Endpoint{Host: u.Hostname(), Port: port}
+// parseServer takes a kubeconfig's URL apart.
+func parseServer(server string) Endpoint {
+	u, err := url.Parse(server)
+	if err != nil || u.Hostname() == "" {
+		return Endpoint{Error: fmt.Sprintf("the server %s is no URL", server)}
 	}
-	return Endpoint{Error: "kubeadm's kubeconfig files name no server"}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		port = 443
+	}
+	return Endpoint{Host: u.Hostname(), Port: port}
 }
 
 func (r *Runner) silent(ctx context.Context, address string) string {

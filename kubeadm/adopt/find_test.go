@@ -205,19 +205,15 @@ func TestWithoutControlPlane(t *testing.T) {
 	}
 }
 
-func TestParseEndpoint(t *testing.T) {
-	for _, tt := range []struct {
-		text string
-		want Endpoint
-	}{
-		{"  cluster:\n    server: https://198.51.100.166:6443\n", Endpoint{Host: "198.51.100.166", Port: 6443}},
-		{"    server: \"https://k8s.example.org\"\n", Endpoint{Host: "k8s.example.org", Port: 443}},
-		{"    server: https://[2001:db8::166]:6443\n", Endpoint{Host: "2001:db8::166", Port: 6443}},
-		{"kind: Config\n", Endpoint{Error: "kubeadm's kubeconfig files name no server"}},
-		{"    server: nonsense\n", Endpoint{Error: "the server nonsense is no URL"}},
+func TestParseServer(t *testing.T) {
+	for server, want := range map[string]Endpoint{
+		"https://198.51.100.166:6443":  {Host: "198.51.100.166", Port: 6443},
+		"https://k8s.example.org":      {Host: "k8s.example.org", Port: 443},
+		"https://[2001:db8::166]:6443": {Host: "2001:db8::166", Port: 6443},
+		"nonsense":                     {Error: "the server nonsense is no URL"},
 	} {
-		if diff := cmp.Diff(tt.want, parseEndpoint(tt.text), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
-			t.Errorf("%q (-want +got):\n%s", tt.text, diff)
+		if diff := cmp.Diff(want, parseServer(server), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", server, diff)
 		}
 	}
 }

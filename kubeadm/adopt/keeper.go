@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"havip/configs"
@@ -60,10 +59,10 @@ func findKeepers(s kubeadm.System, addresses []netip.Addr) (keepers []Keeper, ot
 			continue // no pod of kube-vip's
 		}
 		for _, one := range pod {
-			switch v := parseKubeVIP(one); {
-			case v.controlPlane && overlap(v.addresses, addresses):
-				keepers = append(keepers, v.keeper(s.Inside(path), kubeVIPRuns(s, addresses)))
-			case v.services && !v.controlPlane:
+			switch v := kubeadm.ParseKubeVIP(one); {
+			case v.ControlPlane && overlap(v.Addresses, addresses):
+				keepers = append(keepers, kubeVIPKeeper(v, s.Inside(path), kubeVIPRuns(s, addresses)))
+			case v.Services && !v.ControlPlane:
 				others = append(others, "kube-vip by "+s.Inside(path)+" serves Services only")
 			}
 		}
@@ -128,43 +127,12 @@ func families(list []netip.Addr) []string {
 	return nil
 }
 
-// kubeVIP is what a kube-vip is told to do. Each setting has a variable and a
-// flag (docs/flags/index.md of kube-vip); "vip" names are from before 0.6.
-type kubeVIP struct {
-	controlPlane, services, arp bool
-	link                        string
-	addresses                   []netip.Addr
-}
-
-func parseKubeVIP(c configs.Container) kubeVIP {
-	is := func(env, flag string) bool { return yes(c.Env[env]) || yes(c.Flags[flag]) }
-	v := kubeVIP{controlPlane: is("cp_enable", "controlplane"), services: is("svc_enable", "services"), arp: is("vip_arp", "arp")}
-	for _, name := range []string{c.Env["vip_interface"], c.Flags["interface"]} {
-		if name != "" {
-			v.link = name
-		}
-	}
-	for _, list := range []string{c.Env["address"], c.Env["vip_address"], c.Flags["address"], c.Flags["vip"]} {
-		for text := range strings.SplitSeq(list, ",") {
-			if a, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil {
-				v.addresses = append(v.addresses, a.Unmap())
-			}
-		}
-	}
-	return v
-}
-
-func yes(text string) bool {
-	on, err := strconv.ParseBool(text)
-	return err == nil && on
-}
-
-func (v kubeVIP) keeper(path string, running bool) Keeper {
-	k := Keeper{Kind: KubeVIP, Path: path, Link: v.link, Addresses: v.addresses, Services: v.services, Running: running}
-	if !v.arp {
+func kubeVIPKeeper(v kubeadm.KubeVIP, path string, running bool) Keeper {
+	k := Keeper{Kind: KubeVIP, Path: path, Link: v.Link, Addresses: v.Addresses, Services: v.Services, Running: running}
+	if !v.ARP {
 		k.Problems = append(k.Problems, "it is not in ARP mode: the VIP is a route that it announces, and not on this link alone")
 	}
-	k.Problems = append(k.Problems, families(v.addresses)...)
+	k.Problems = append(k.Problems, families(v.Addresses)...)
 	return k
 }
 
@@ -175,8 +143,8 @@ func kubeVIPRuns(s kubeadm.System, addresses []netip.Addr) bool {
 	for _, dir := range dirs {
 		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
 		line, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-		v := parseKubeVIP(configs.Container{Env: variables(environ), Flags: flags(line)})
-		if v.controlPlane && overlap(v.addresses, addresses) {
+		v := kubeadm.ParseKubeVIP(configs.Container{Env: variables(environ), Flags: flags(line)})
+		if v.ControlPlane && overlap(v.Addresses, addresses) {
 			return true
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"havip/configs"
+	"havip/kubeadm"
 )
 
 // cpEnable is the variable as kube-vip's own generator writes it, and as people
@@ -27,7 +28,7 @@ func withoutControlPlane(manifest []byte) ([]byte, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	if len(before) != len(after) || slices.ContainsFunc(after, func(c configs.Container) bool { return parseKubeVIP(c).controlPlane }) {
+	if len(before) != len(after) || slices.ContainsFunc(after, func(c configs.Container) bool { return kubeadm.ParseKubeVIP(c).ControlPlane }) {
 		return nil, errManual
 	}
 	for i := range before {

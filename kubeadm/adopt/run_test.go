@@ -36,7 +36,7 @@ var errFails = errors.New("fails")
 func newMachine(t *testing.T, here bool) *machine {
 	m := &machine{t: t, enabled: map[string]bool{unit: true}, keeper: true, here: here}
 	s := node(t, map[string]string{
-		keepalivedPath: instanceText, "/etc/kubernetes/admin.conf": "    server: https://198.51.100.166:6443\n",
+		keepalivedPath: instanceText, "/etc/kubernetes/admin.conf": "clusters:\n- cluster:\n    server: https://198.51.100.166:6443\n",
 		"/etc/kubernetes/manifests/etcd.yaml": "{}", "/etc/havip/havip.toml": "# nothing yet\n",
 	})
 	s.Addresses = func() ([]netip.Addr, error) {
