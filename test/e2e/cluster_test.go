@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"havip/test/cluster"
@@ -41,6 +42,24 @@ func testCluster(t *testing.T, s *scene) {
 			}
 			if len(h.Entries) < 2 || h.Entries[0].Kind != "claim" || h.Entries[0].To != s.Nodes[0].Name || h.Entries[1].From != s.Nodes[0].Name || h.Entries[1].To != s.Nodes[0].Name {
 				t.Errorf("history on %s begins with %+v, want a claim by %s that the election took over", n.Name, h.Entries, s.Nodes[0].Name)
+			}
+		}
+	})
+	t.Run("debug bundle has no secrets", func(t *testing.T) {
+		n := s.Nodes[0]
+		s.on(n, "havipctl", "debug", "bundle", "--output", "/var/tmp/bundle.tar.gz")
+		text := s.on(n, "tar", "-xzOf", "/var/tmp/bundle.tar.gz")
+		if !strings.Contains(text, "kube-apiserver") || !strings.Contains(text, "havipd") {
+			t.Errorf("the bundle of %d bytes tells nothing of the control plane", len(text))
+		}
+		secrets := s.on(n, "sh", "-c", "cat $(find /etc/kubernetes/pki -name '*.key'); grep -h client-key-data /etc/kubernetes/*.conf")
+		for _, line := range strings.Split(secrets, "\n") {
+			_, data, named := strings.Cut(line, "client-key-data: ")
+			if !named {
+				data = line
+			}
+			if len(data) > 20 && !strings.HasPrefix(data, "-----") && strings.Contains(text, data) {
+				t.Errorf("the bundle has a line of a private key: %.12s…", data)
 			}
 		}
 	})
