@@ -212,9 +212,9 @@ e2e: root kubernetes kubernetes-next packages-boot e2e-package ## every case on 
 	@$(MAKE) e2e-run
 
 .PHONY: e2e-report
-e2e-report: root kubernetes kubernetes-next packages-boot e2e-package ## every case on real clusters REPEAT=10 times; writes docs/clusters.md (sudo)
+e2e-report: root kubernetes kubernetes-next packages-boot e2e-package ## every case, or CASES, on real clusters REPEAT=10 times; writes docs/clusters.md (sudo)
 	@mkdir -p docs
-	@$(WITH_GO) go test -timeout 0 -v ./test/e2e $(WITH) -next '$(AFTER)' -repeat $(REPEAT) -report $(CURDIR)/docs/clusters.md
+	@$(WITH_GO) go test -timeout 0 -v ./test/e2e $(WITH) -next '$(AFTER)' -repeat $(REPEAT) -report $(CURDIR)/docs/clusters.md $(if $(CASES),-run '$(CASES)')
 	@$(call give_back,docs)
 
 .PHONY: kubeadm-test

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +68,26 @@ func (s *scene) moves(from *lab.Node, limit time.Duration) *lab.Node {
 // etcdPKI is where kubeadm keeps etcd's certificates.
 const etcdPKI = "/etc/kubernetes/pki/etcd/"
 
+// told asks on the master that neither had nor has the virtual IP why it moved, as
+// soon as it did.
+func (s *scene) told(name string, was, now *lab.Node, reason string) {
+	s.Helper()
+	for _, n := range s.Nodes[:masters] {
+		if n == was || n == now {
+			continue
+		}
+		start := cluster.Now()
+		out, err := n.Exec(s.ctx, "havipctl", "history", "-n", "1")
+		took := cluster.Now() - start
+		if err != nil || !strings.Contains(out, reason) {
+			s.Errorf("%s does not say why the virtual IP moved, %q: %v\n%s", n.Name, reason, err, out)
+			return
+		}
+		note(name, figure{"why on screen", took})
+		return
+	}
+}
+
 // named adds to a case's name whether the node leads etcd: if it does, the API
 // waits for etcd's own election, wherever the virtual IP is.
 func (s *scene) named(name string, n *lab.Node) string {
@@ -98,7 +119,7 @@ func TestCrash(t *testing.T) {
 		c := s.clients(uniqueName("crash"))
 		s.begin()
 		s.try(was.PowerCut())
-		s.moves(was, takesOver)
+		s.told(name, was, s.moves(was, takesOver), was.Name+" stopped renewing")
 		s.back(c, name)
 		c.stop()
 		s.judge()
@@ -116,7 +137,7 @@ func TestReboot(t *testing.T) {
 		c := s.clients(uniqueName("reboot"))
 		s.begin()
 		s.on(was, "systemctl", "reboot")
-		s.moves(was, takesOver)
+		s.told(name, was, s.moves(was, takesOver), was.Name+" shuts down")
 		again, err := was.WaitOff(s.ctx, goesDown)
 		s.try(err)
 		if !again {

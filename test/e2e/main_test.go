@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -73,11 +74,15 @@ func finish() error {
 		return nil
 	}
 	facts.System, facts.Load = measure.System(), measure.Load()
+	before, err := os.ReadFile(*report)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	f, err := os.Create(*report)
 	if err != nil {
 		return err
 	}
-	return errors.Join(WriteReport(f, filepath.Base(*binaries), facts, rows), f.Close())
+	return errors.Join(WriteReport(f, filepath.Base(*binaries), facts, rows, string(before)), f.Close())
 }
 
 func closeAll() {

@@ -47,32 +47,62 @@ type Facts struct {
 	Late   time.Duration
 }
 
-// WriteReport writes the report as markdown.
-func WriteReport(w io.Writer, version string, facts Facts, rows []*Row) error {
+// WriteReport writes the report as markdown. Cases that were not played keep the
+// line that they have in the report of before, if it is about the same version.
+func WriteReport(w io.Writer, version string, facts Facts, rows []*Row, before string) error {
 	var b strings.Builder
 	b.WriteString("# What it is like on a real cluster\n\n")
 	fmt.Fprintf(&b, "Written by `sudo make e2e-report`. Three masters that boot Debian 12 with systemd and containerd, kubeadm, kubelet\n")
 	fmt.Fprintf(&b, "and control plane of Kubernetes %s, etcd's data in memory; the cluster is made by `havipctl init` and `join`.\n\n", version)
 	fmt.Fprintf(&b, "- measured on: %s\n", facts.System)
-	fmt.Fprintf(&b, "- load at the end: %s; all machines share the processors\n", facts.Load)
-	fmt.Fprintf(&b, "- two holders for less than %s ms could have gone unseen (lateness of the observer)\n\n", measure.Millis(facts.Late))
+	fmt.Fprintf(&b, "- all machines share the processors; \"load\" is the computer's at the end of the run that a line is of\n")
+	fmt.Fprintf(&b, "- two holders for less than %s ms could have gone unseen in the last run (lateness of the observer)\n\n", measure.Millis(facts.Late))
 	b.WriteString("\"reads\" and \"writes\" are the longest spans in which clients that come over a new connection each time, every 50\n")
 	b.WriteString("and every 200 ms, got no answer of the API server through the virtual IP; \"nobody\" and \"two\" are the longest\n")
 	b.WriteString("that no node and that more than one had the address, from the kernels' own notifications. Milliseconds,\n")
 	b.WriteString("min / median / max.\n\n")
-	b.WriteString("| what is done | runs | measured |\n|---|---|---|\n")
-	for _, r := range rows {
-		var cells []string
-		runs := 0
-		for _, name := range r.Names {
-			runs = max(runs, len(r.Figures[name]))
-			cells = append(cells, name+" "+measure.Spread(r.Figures[name]))
-		}
-		fmt.Fprintf(&b, "| %s | %d | %s |\n", r.Case, runs, strings.Join(cells, "; "))
+	b.WriteString(tableHead)
+	var lines []string
+	if strings.Contains(before, "of Kubernetes "+version+",") {
+		lines = tableLines(before)
 	}
+	for _, r := range rows {
+		line := r.line(facts.Load)
+		if i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "| "+r.Case+" |") }); i >= 0 {
+			lines[i] = line
+		} else {
+			lines = append(lines, line)
+		}
+	}
+	b.WriteString(strings.Join(lines, ""))
 	b.WriteString(byHand)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+const tableHead = "| what is done | runs | load | measured |\n|---|---|---|---|\n"
+
+// tableLines are the lines of a report's table.
+func tableLines(report string) []string {
+	_, table, _ := strings.Cut(report, tableHead)
+	var lines []string
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "|") {
+			break
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func (r *Row) line(load string) string {
+	var cells []string
+	runs := 0
+	for _, name := range r.Names {
+		runs = max(runs, len(r.Figures[name]))
+		cells = append(cells, name+" "+measure.Spread(r.Figures[name]))
+	}
+	return fmt.Sprintf("| %s | %d | %s | %s |\n", r.Case, runs, load, strings.Join(cells, "; "))
 }
 
 // byHand counts what an operator does for three masters.
