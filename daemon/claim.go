@@ -289,7 +289,7 @@ func refused(c status.Claim, subject, what, fix string) status.Claim {
 func (f *faces) tellClaim(ctx context.Context, box *mailbox, req status.ClaimRequest, looked time.Duration) (status.Claim, error) {
 	e := election.Claim{For: claimFor, Looked: looked, Founding: !req.Force, Why: "claimed the address for havipctl init; there is no etcd yet"}
 	if req.Force {
-		e.For, e.Why = forcedFor, "claimed the address by force: "+req.Why
+		e.For, e.Why = forcedFor, status.ForcedClaim+": "+req.Why
 	}
 	done := send(box, command{make: func(t uint64) election.Event { e.Token = t; return e }})
 	select {

@@ -83,7 +83,11 @@ func (l *loop) document() status.Document {
 // holder is who may serve by what this node knows.
 func (l *loop) holder(v election.View, now time.Duration) *status.Holder {
 	if v.Right > 0 {
-		h := &status.Holder{Node: l.self.Name, Link: l.link.Name, RightLeftMS: ms(v.Right - now), Confirmed: true, Since: unixMS(v.Record.Since)}
+		h := &status.Holder{Node: l.self.Name, Link: l.link.Name, RightLeftMS: ms(v.Right - now), Confirmed: true}
+		if v.Claim > 0 { // of a record, if there is one, this is no term
+			return h
+		}
+		h.Since = unixMS(v.Record.Since)
 		if v.Sent > 0 {
 			h.RenewedAgoMS = ms(now - v.Sent)
 		}

@@ -14,6 +14,9 @@ const (
 	PathClaimEnd = "/v1/claim/end" // POST with ClaimEnd
 )
 
+// ForcedClaim begins the reason that a claim by force gives a node for its role.
+const ForcedClaim = "claimed the address by force"
+
 // ClaimRequest asks this node's daemon to take the VIP alone, while there is no
 // etcd yet. A second request of the same run renews the claim; if the election
 // has taken it over, the answer is handed, and nothing changes.

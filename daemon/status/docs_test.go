@@ -133,7 +133,7 @@ func typeName(e ast.Expr) (string, string) {
 			return e.Name, ""
 		case "int", "int64":
 			return "integer", ""
-		case "Verdict", "RecordState", "Role", "APIServer", "Member", "EtcdState", "AdoptStage", "HistoryKind":
+		case "Verdict", "RecordState", "Role", "APIServer", "Gateway", "Member", "EtcdState", "AdoptStage", "HistoryKind":
 			return "string", e.Name
 		}
 		return "[" + e.Name + "](#" + strings.ToLower(e.Name) + ")", e.Name

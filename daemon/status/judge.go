@@ -232,8 +232,11 @@ func etcdTrouble(d *Document) string {
 	node := orElse(d.Node, "this node")
 	var s string
 	switch d.Etcd.State {
-	case EtcdNoQuorum:
+	case EtcdNoQuorum: // the reason says the same, and more where it is another
 		s = "the etcd member of " + node + " has no leader"
+		if strings.HasPrefix(d.Etcd.Reason, "etcd has no leader") {
+			return s
+		}
 	case EtcdLearner:
 		s = "the etcd member of " + node + " is a learner and does not vote yet"
 	case EtcdDenied:

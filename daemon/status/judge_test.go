@@ -157,8 +157,8 @@ func TestNobody(t *testing.T) {
 			d.Self.Role = RoleWaiting
 		}, "it was released, and no candidate is there to take it", "systemctl status havipd kubelet"},
 		"the right ran out": {takeover, "n2 stopped renewing, n1 takes over", "havipctl status --wait 30s"},
-		"drained":           {allDrained, "n2 was drained, and no master that is left may take it: n1, n2 and n3 are drained", "havipctl undrain"},
-		"implausible":       {implausible, "no node obeys the record in etcd: takeover of 3600 s is outside 1 s to 60 s", "havipctl release"},
+		"drained":           {allDrained, "havipd on n2 stops, and no master that is left may take it: n1, n2 and n3 are drained", "havipctl undrain"},
+		"implausible":       {implausible, "no node obeys the record in etcd: takeover_ms: 3600000, must be 1000 to 60000", "havipctl release"},
 		"no space": {func(d *Document) {
 			free(d)
 			d.Etcd.Alarms = []string{"NOSPACE on n1"}

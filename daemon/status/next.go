@@ -19,7 +19,7 @@ func nextSteps(d *Document) []Step {
 		steps = append(steps, unknownSteps(d)...)
 	case Degraded:
 		if d.Self.Role == RoleClaimant {
-			steps = append(steps, Step{Text: "let havipctl init come to its end; the election takes the VIP over when etcd runs"})
+			steps = append(steps, claimSteps(d)...)
 		}
 	}
 	steps = append(steps, addressSteps(d)...)
@@ -96,6 +96,16 @@ func unknownSteps(d *Document) []Step {
 	return []Step{{Text: "ask a master whose etcd answers", On: strings.Join(others, " or "), Command: "havipctl status"}}
 }
 
+func claimSteps(d *Document) []Step {
+	if !d.claimedByForce() {
+		return []Step{{Text: "let havipctl init come to its end; the election takes the VIP over when etcd runs"}}
+	}
+	return []Step{
+		startEtcdStep(d),
+		{Text: "the election takes the VIP over when etcd has a quorum; to give it back before that", Command: "havipctl release"},
+	}
+}
+
 func addressSteps(d *Document) []Step {
 	var steps []Step
 	for _, s := range d.Address.States {
@@ -122,6 +132,9 @@ func alarmSteps(d *Document) []Step {
 func ownEtcdSteps(d *Document) []Step {
 	switch d.Etcd.State {
 	case EtcdUnreachable:
+		if strings.Contains(d.Etcd.Reason, "certificate has expired") {
+			return []Step{{Text: "renew the certificates of " + d.Node + ", and start its static pods anew", On: d.Node, Command: "kubeadm certs renew all"}}
+		}
 		return []Step{{Text: "see why the etcd member of " + d.Node + " is not well", On: d.Node, Command: "crictl ps -a --name etcd"}}
 	case EtcdDenied:
 		return []Step{{Text: "compare the certificates in the config with those of etcd", On: d.Node, Command: "havipctl config show"}}

@@ -14,12 +14,12 @@ func problems(d *Document) []string {
 	list := []string{}
 	list = append(list, memoryProblems(d)...)
 	list = append(list, addressProblems(d)...)
+	list = append(list, conflictProblems(d)...)
 	list = append(list, standbyProblems(d)...)
 	for i := range d.Masters {
 		list = append(list, masterProblems(d, &d.Masters[i])...)
 	}
 	list = append(list, etcdProblems(d)...)
-	list = append(list, conflictProblems(d)...)
 	return list
 }
 
@@ -27,12 +27,20 @@ func memoryProblems(d *Document) []string {
 	switch {
 	case d.etcdAnswers() || !d.held():
 		return nil
+	case d.claimedByForce():
+		return []string{etcdTrouble(d) + "; " + d.Node + " has the VIP alone, claimed by force, and nobody could take over"}
 	case d.Self.Role == RoleClaimant:
 		return []string{"there is no etcd yet: " + d.Node + " has the VIP alone, by a claim, and nobody could take over"}
 	case d.Holder.Node == d.Node:
 		return []string{etcdTrouble(d) + "; the VIP is let go when its right ends"}
 	}
 	return []string{etcdTrouble(d)}
+}
+
+// claimedByForce tells break-glass from an init: that one has no member beside its
+// own. The reason says no more after the daemon was restarted.
+func (d *Document) claimedByForce() bool {
+	return d.Self.Role == RoleClaimant && (d.Etcd.Members > 1 || strings.HasPrefix(d.Self.Reason, ForcedClaim))
 }
 
 func addressProblems(d *Document) []string {

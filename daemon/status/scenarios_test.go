@@ -104,6 +104,10 @@ var scenarios = map[string]func() *Document{
 	"unconfigured":  unconfigured,
 	"bootstrapping": func() *Document { return change(bootstrapping) },
 	"claimed":       func() *Document { return change(claimed) },
+	"forced":        func() *Document { return change(forced) },
+	"all-stopped":   func() *Document { return change(allStopped) },
+	"expired":       func() *Document { return change(expired) },
+	"upgraded-one":  func() *Document { return change(func(d *Document) { d.Masters[0].Version = "1.3.0" }) },
 }
 
 func daemonGone(d *Document) {
@@ -128,7 +132,7 @@ func noQuorum(d *Document) {
 	d.Masters[1].Present = false
 	d.Masters[1].LastSeenMS = ms(251_000)
 	d.Record = Record{State: RecordUnknown}
-	d.Etcd = Etcd{State: EtcdNoQuorum, Reason: "no leader for 4 min", SilentMS: ms(256_000), Members: 3, Healthy: 0}
+	d.Etcd = Etcd{State: EtcdNoQuorum, Reason: "etcd has no leader: an election is going on, or too few members answer", SilentMS: ms(256_000), Members: 3, Healthy: 0}
 }
 
 // partitioned: n3 alone cannot know what the other two do.
@@ -139,10 +143,37 @@ func partitioned(d *Document) {
 	d.Masters[1].Etcd, d.Masters[1].APIServer = MemberUnreachable, APIUnknown
 }
 
+// forced: n1 and n2 are gone for good, and an operator has n3 claim the address.
+func forced(d *Document) {
+	partitioned(d)
+	d.Self = Self{Role: RoleClaimant, Reason: ForcedClaim + ": n1 and n2 are gone for good"}
+	d.Holder = &Holder{Node: "n3", Link: "eth0", Confirmed: true, RightLeftMS: ms((58 * time.Minute).Milliseconds())}
+	d.Address.States[0].Present = true
+}
+
+// allStopped: nobody's havipd but that of n3 runs, and n3's own member is dead.
+func allStopped(d *Document) {
+	elsewhere(d)
+	nobodyNow(d)
+	d.LastMove = &LastMove{From: "n2", At: before0316(75 * time.Second), Reason: "havipd on n2 stops", Planned: true}
+	d.Record = Record{State: RecordFree, UnchangedMS: ms(75_000), HoldMS: 3000, TakeoverMS: 4500}
+	for i := range d.Masters[:2] {
+		m := &d.Masters[i]
+		m.Present, m.LastSeenMS, m.APIServer = false, ms(75_000), APIUnknown
+	}
+}
+
+// expired: the certificate of n3's etcd member has run out.
+func expired(d *Document) {
+	ownEtcdDown(d, 40_000)
+	d.Etcd.Reason = "TLS with 127.0.0.1:2379: certificate has expired or is not yet valid: " +
+		"current time 2026-03-02T02:16:21Z is after 2026-03-01T09:12:44Z"
+}
+
 func implausible(d *Document) {
 	nobodyNow(d)
 	d.LastMove = nil
-	d.Record = Record{State: RecordImplausible, Problem: "takeover of 3600 s is outside 1 s to 60 s"}
+	d.Record = Record{State: RecordImplausible, Problem: "takeover_ms: 3600000, must be 1000 to 60000"}
 	d.Masters[1].Says = RoleCandidate
 }
 
@@ -181,7 +212,7 @@ func drained(d *Document) {
 
 func allDrained(d *Document) {
 	nobodyNow(d)
-	d.LastMove = &LastMove{From: "n2", At: before0316(90 * time.Second), Reason: "n2 was drained", Planned: true}
+	d.LastMove = &LastMove{From: "n2", At: before0316(90 * time.Second), Reason: "havipd on n2 stops", Planned: true}
 	d.Record = Record{State: RecordFree, UnchangedMS: ms(90_000), HoldMS: 3000, TakeoverMS: 4500}
 	for i := range d.Masters {
 		d.Masters[i].Says = RoleDrained
