@@ -74,14 +74,15 @@ build: go ## build bin/havipd and bin/havipctl
 	@$(call give_back,bin)
 
 .PHONY: tools
-tools: go packages-build ## build etcd, etcdctl and staticcheck into ~/.cache/havip/bin
+tools: go packages-build ## build etcd, etcdctl, etcdutl and staticcheck into ~/.cache/havip/bin
 	@if [ ! -e $(STAMP) ]; then \
-		echo "building etcd, etcdctl and staticcheck into $(TOOLS) (some minutes, once)"; \
+		echo "building etcd, etcdctl, etcdutl and staticcheck into $(TOOLS) (some minutes, once)"; \
 		mkdir -p $(TOOLS); \
 		$(WITH_GO) cd test/tools; \
 		build() { CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(TOOLS)/$$1.new $$2 && mv $(TOOLS)/$$1.new $(TOOLS)/$$1; }; \
 		build etcd go.etcd.io/etcd/server/v3; \
 		build etcdctl go.etcd.io/etcd/etcdctl/v3; \
+		build etcdutl go.etcd.io/etcd/etcdutl/v3; \
 		build staticcheck honnef.co/go/tools/cmd/staticcheck; \
 		rm -f $(TOOLS)/.built-*; touch $(STAMP); \
 	fi

@@ -29,14 +29,22 @@ func (n *Node) StartEtcd() error { return n.etcd.up() }
 // KillEtcd ends the node's member with SIGKILL and leaves it dead.
 func (n *Node) KillEtcd() error { return n.etcd.release().kill() }
 
+// EtcdAlone decides for the member's next starts: with it, they make a cluster
+// of this member and its data alone.
+func (n *Node) EtcdAlone(on bool) { n.alone = on }
+
 func (n *Node) spawnEtcd() (*process, error) {
+	flags := n.master().EtcdFlags()
+	if n.alone {
+		flags = append(flags, "--force-new-cluster")
+	}
 	stderr, err := n.logFile("etcd.log")
 	if err != nil {
 		return nil, err
 	}
 	defer stderr.Close()
 	return n.ns.spawn(program{
-		name: n.Name + "'s etcd", path: n.cluster.opts.Etcd, args: n.master().EtcdFlags(), stderr: stderr,
+		name: n.Name + "'s etcd", path: n.cluster.opts.Etcd, args: flags, stderr: stderr,
 	})
 }
 

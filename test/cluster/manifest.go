@@ -99,7 +99,7 @@ func (m Master) WriteManifests(dir string) error {
 
 func (n *Node) master() Master {
 	return Master{
-		Name: n.Name, Address: n.Address, Member: n.EtcdAddr, PKI: n.PKI, Data: filepath.Join(n.data, "etcd"), All: n.cluster.seats(),
+		Name: n.Name, Address: n.Address, Member: n.EtcdAddr, PKI: n.PKI, Data: n.EtcdData(), All: n.cluster.seats(),
 	}
 }
 
@@ -109,7 +109,7 @@ func (n *Node) havipConfig() []byte {
 	var b strings.Builder
 	c := n.cluster
 	var vips []string
-	for _, v := range c.VIPs {
+	for _, v := range n.vips {
 		vips = append(vips, fmt.Sprintf("%q", v))
 	}
 	fmt.Fprintf(&b, "[vip]\naddress = [%s]\ninterface = \"auto\"\n\n[masters]\n", strings.Join(vips, ", "))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -23,12 +24,14 @@ type Node struct {
 	api     *apiserverControl
 	slow    *slowProxy
 	slowed  bool // the daemon's config names the proxy
+	vips    []netip.Addr
+	alone   bool // etcd starts as a cluster of its own
 	blocked bool
 	readers []*os.File // ends of blocked pipes
 }
 
 func (c *Cluster) newNode(i int) *Node {
-	n := &Node{Seat: c.Seat(i, ""), cluster: c}
+	n := &Node{Seat: c.Seat(i, ""), cluster: c, vips: c.VIPs}
 	n.dir = filepath.Join(c.dir, n.Name)
 	n.PKI = filepath.Join(n.dir, "kubernetes", "pki")
 	n.data = n.dir
@@ -39,6 +42,16 @@ func (c *Cluster) newNode(i int) *Node {
 	n.daemon = &supervisor{start: n.spawnHavipd, delay: -1}
 	return n
 }
+
+// SetVIP puts another virtual address into the node's file, for the daemon's next
+// start. The sampler does not watch it.
+func (n *Node) SetVIP(vip netip.Addr) { n.vips = []netip.Addr{vip} }
+
+// EtcdData is the directory of the member's data.
+func (n *Node) EtcdData() string { return filepath.Join(n.data, "etcd") }
+
+// InitialCluster names every member and its peer URL, as etcd takes it.
+func (n *Node) InitialCluster() string { return n.master().initialCluster() }
 
 func (n *Node) runDir() string    { return filepath.Join(n.dir, "run") }
 func (n *Node) socket() string    { return filepath.Join(n.runDir(), "havipd.sock") }

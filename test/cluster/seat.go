@@ -170,3 +170,20 @@ func (s *Seat) AddVIP(vip netip.Addr) error {
 func (s *Seat) DeleteVIP(vip netip.Addr) error {
 	return s.ns.do(func() error { return deleteAddress(vip) })
 }
+
+// SpeakAs has the node's kernel send from a virtual address that AddVIP put
+// there, to an address that nobody has: its question for that one's MAC tells
+// the whole wire that the virtual address is here.
+func (s *Seat) SpeakAs(vip, to netip.Addr) error {
+	return s.ns.do(func() error {
+		c, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(vip, 0)), net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9)))
+		if err != nil {
+			return fmt.Errorf("speak as %s: %w", vip, err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte{0}); err != nil {
+			return fmt.Errorf("speak as %s: %w", vip, err)
+		}
+		return nil
+	})
+}
