@@ -357,7 +357,7 @@ func (l *loop) conflict(e vip.Conflict) {
 	}
 	l.foreign = now
 	if first {
-		l.log.Warn("somebody else claims the address", "address", e.Addr, "mac", e.MAC)
+		l.log.Warn("somebody else claims the address", "address", e.Addr, "mac", e.MAC.String())
 		l.remember(fmt.Sprintf("%s claims %s too", e.MAC, e.Addr))
 	}
 	l.tellNeighbours()
