@@ -76,7 +76,7 @@ stage() {
         sed "1s/\"\"/\"$(day)\"/" "$f" | "$TOOLS/go-md2man" | squeeze "$STAGE/man${page##*.}/$page.gz"
     done
     for f in bash zsh fish; do "$own/havipctl" completion "$f" >"$STAGE/completion/$f"; done
-    cp README.md docs/*.md "$STAGE/doc/"
+    packaging/docs.sh "$STAGE/doc"
     "$own/havipctl" config reference >"$STAGE/doc/havip.toml.reference"
     [ "$packager" = deb ] || cp CHANGELOG.md "$STAGE/doc/"
     squeeze "$STAGE/changelog.gz" <CHANGELOG.md

@@ -62,6 +62,7 @@ func TestWithDaemon(t *testing.T) {
 	if code, out := n.havipctl(t, "token", "-o", "json"); code != 0 || !strings.Contains(out, `"ticket": "havip1,`) {
 		t.Errorf("token: exit code %d\n%s", code, out)
 	}
+	n.changesVIP(t)
 }
 
 // build puts programs of this repository into the node.
