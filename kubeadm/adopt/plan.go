@@ -223,9 +223,17 @@ func (f Facts) taking(without []string) []string {
 	return names
 }
 
+// rivals are those of them that are there: on the way back the others have been
+// gone since their own part.
+func (f Facts) rivals(without []string) []string {
+	return slices.DeleteFunc(f.taking(without), func(name string) bool {
+		return !slices.ContainsFunc(f.Daemon.Masters, func(m Master) bool { return m.Name == name && m.Present })
+	})
+}
+
 // Undo plans the way back of this node. A keeper must not be started while havip
-// has the VIP on another node: such a node is kept back first, and goes on when the
-// VIP has been let go.
+// has the VIP on another node, or is about to: such a node is kept back first, and
+// goes on when the VIP has been let go.
 func Undo(f Facts, without []string) Plan {
 	d, j := f.Daemon, f.Journal
 	stop := []kubeadm.Step{step(doStop, "stop havipd, and disable it"), step(doForget, "forget the migration")}
@@ -243,6 +251,10 @@ func Undo(f Facts, without []string) Plan {
 	case !d.Holder && d.Record != "" && !slices.Contains(without, d.Record):
 		return Plan{[]kubeadm.Step{step(doBack, "keep this node from taking the VIP")},
 			fmt.Sprintf("%s has the VIP. When every other master is kept back so, on %s: havipctl adopt --undo; then here again", d.Record, d.Record)}
+	case !d.Holder && len(f.rivals(without)) > 0:
+		names := strings.Join(f.rivals(without), ", ")
+		return Plan{[]kubeadm.Step{step(doBack, "keep this node from taking the VIP")},
+			fmt.Sprintf("havipd on %s would take the VIP beside the keeper here. First, on %s: havipctl adopt --undo; then here again", names, names)}
 	}
 	steps := []kubeadm.Step{stop[0], step(doOn, f.keeper().onText())}
 	if d.Holder && d.Stage != stageTake && f.keeper().beside() {

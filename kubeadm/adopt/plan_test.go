@@ -101,6 +101,15 @@ func TestUndo(t *testing.T) {
 	begun.Daemon = Standing{Runs: true, Known: true, Stage: stageReady}
 	waiting := standby()
 	waiting.Daemon = Standing{Runs: true, Known: true, Stage: stageWait}
+	free := func(n1, n3 string) Facts { // a standby, and nobody has the record
+		f := waiting
+		f.Daemon.Stage = stageOver
+		f.Daemon.Masters = []Master{
+			{Name: "n1", Present: n1 != "gone", Stage: n1, Drained: n1 != stageOver}, {Name: "n3", Present: n3 != "gone", Stage: n3, Drained: n3 != stageOver}}
+		return f
+	}
+	dead := free("gone", stageOver)
+	dead.Daemon.Record = "n1"
 	taken := waiting
 	taken.Daemon.Record, taken.Daemon.Stage = "n1", stageOver
 	havip := holder("", "")
@@ -122,6 +131,10 @@ func TestUndo(t *testing.T) {
 		{"waits", waiting.with(touched), nil, "stop-havipd start-keeper forget restore-files", "then the same on the other masters"},
 		{"done, n1 has the VIP", taken.with(touched), nil, "keep-back", "on n1: havipctl adopt --undo"},
 		{"done, n1 had it and is dead", taken.with(touched), []string{"n1"}, "stop-havipd start-keeper forget restore-files", "as it was"},
+		{"done, n1 had it and is dead, n3 would take it", dead.with(touched), []string{"n1"}, "keep-back", "on n3: havipctl adopt --undo"},
+		{"done, nobody has it, n3 would take it", free(stageBack, stageOver).with(touched), nil, "keep-back", "on n3: havipctl adopt --undo"},
+		{"done, nobody has it, or would take it", free("gone", stageBack).with(touched), nil, "stop-havipd start-keeper forget restore-files", "as it was"},
+		{"done, nobody has it, n3 is off for good", free("gone", stageOver).with(touched), []string{"n3"}, "stop-havipd start-keeper forget restore-files", "as it was"},
 		{"done, and it has the VIP", havip.with(touched), nil, "give start-keeper await-keeper stop-havipd forget restore-files", "as it was"},
 		{"the same with IPv6", six.with(touched), nil, "stop-havipd start-keeper forget restore-files", "as it was"},
 		{"the holder took, and its keeper is off", taking.with(touched, doTake), nil, "stop-havipd start-keeper forget restore-files", "as it was"},
