@@ -92,6 +92,7 @@ type (
 	}
 	adoptAnswer struct {
 		now     status.AdoptStage
+		settled bool
 		refused string
 	}
 	// adoptIs says that the mark on the disk is this from now on. left: something
@@ -202,7 +203,7 @@ func (l *loop) adoptFacts(without []string) adoptFacts {
 }
 
 func (l *loop) adoptAsk(q adoptAsk) {
-	q.answer <- adoptAnswer{now: l.adopt.Stage, refused: refuseAdopt(l.adoptFacts(q.Without), q.Stage)}
+	q.answer <- adoptAnswer{now: l.adopt.Stage, settled: l.settled(), refused: refuseAdopt(l.adoptFacts(q.Without), q.Stage)}
 }
 
 // adoptIs lets a stage take effect that is on the disk.
@@ -224,18 +225,20 @@ func (l *loop) adoptIs(e adoptIs) {
 	l.publish()
 }
 
-// endWait lets a node take part again that waited for another one to take the
-// VIP: the record names it, and it says itself that nothing else holds the VIP
-// there any more.
-func (l *loop) endWait() {
-	if l.adopt.Stage != status.AdoptWait || l.ending {
-		return
-	}
+// settled reports whether another node has the VIP: the record names it, and it says
+// itself that nothing else holds the VIP there any more.
+func (l *loop) settled() bool {
 	v := l.machine.View()
 	if !v.Known || v.Absent || v.Bad != nil || v.Record.Free() || v.Record.Node == l.self.Name {
-		return
+		return false
 	}
-	if p, ok := l.roster.now[v.Record.Node]; !ok || p.Adopt != status.AdoptNone || p.Role != election.Holder.String() {
+	p, ok := l.roster.now[v.Record.Node]
+	return ok && p.Adopt == status.AdoptNone && p.Role == election.Holder.String()
+}
+
+// endWait lets a node take part again that waited for another one to take the VIP.
+func (l *loop) endWait() {
+	if l.adopt.Stage != status.AdoptWait || l.ending || !l.settled() {
 		return
 	}
 	l.ending = true
@@ -383,8 +386,8 @@ func answered(ctx context.Context, a Address) error {
 	return nil
 }
 
-// leaveAdopt ends the waiting of a node by an operator's word: the way out when
-// the node that was to take the VIP is dead. Nil where there is nothing to end.
+// leaveAdopt ends the waiting of a node, or its being kept back, by an operator's
+// word: the way out when the node that was to take the VIP is dead. Nil where there is nothing to end.
 func (f *faces) leaveAdopt(ctx context.Context, box *mailbox, a Address) (*adoptIs, error) {
 	got, err := f.askAdopt(box, status.AdoptRequest{})
 	switch {
@@ -392,8 +395,8 @@ func (f *faces) leaveAdopt(ctx context.Context, box *mailbox, a Address) (*adopt
 		return nil, err
 	case got.now == status.AdoptReady:
 		return nil, errKeeperOn
-	case got.now == status.AdoptWait:
-		// A record that is free, of an earlier migration, is taken without a look.
+	case !got.settled:
+		// A record that is free, of a migration before or one undone, is taken without a look.
 		if err := answered(ctx, a); err != nil {
 			return nil, err
 		}

@@ -141,6 +141,43 @@ func TestAdoptUndrain(t *testing.T) {
 	})
 }
 
+// TestAdoptUndrainBack: on the way back the keeper has the address and the record is
+// free, so that a node that is kept back would take it beside the keeper. While a
+// node has it by the election, nothing is in the way of an operator who thinks better.
+func TestAdoptUndrainBack(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1, n2, n3 := b.shell("n1").start(), b.shell("n2").start(), b.shell("n3").start()
+		b.pass(6 * time.Second)
+		undrain := func(want int, words string) {
+			t.Helper()
+			if code, body := n2.ask(http.MethodPost, status.PathUndrain, ""); code != want || !strings.Contains(string(body), words) {
+				t.Errorf("undrain at back: %d %s, want %d and %q", code, body, want, words)
+			}
+		}
+		n2.addr.answers = func() (net.HardwareAddr, bool) { return net.HardwareAddr{2, 0, 0, 0, 0, 9}, true }
+		n2.adopt(status.AdoptBack, http.StatusOK, "")
+		undrain(http.StatusOK, "")
+		n2.adopt(status.AdoptBack, http.StatusOK, "")
+		n3.adopt(status.AdoptBack, http.StatusOK, "")
+		n1.adopt(status.AdoptGive, http.StatusOK, "")
+		undrain(http.StatusConflict, "02:00:00:00:00:09 answers")
+		n1.kernel.keep(true)
+		n1.stop()
+		b.pass(10 * time.Second)
+		undrain(http.StatusConflict, "02:00:00:00:00:09 answers")
+		b.pass(10 * time.Second)
+		if n2.kernel.has() || !marked(n2) {
+			t.Errorf("n2 has the address: %v, has a mark: %v", n2.kernel.has(), marked(n2))
+		}
+		n2.addr.answers = func() (net.HardwareAddr, bool) { return nil, false }
+		undrain(http.StatusOK, "")
+		b.pass(10 * time.Second)
+		if !n2.kernel.has() || marked(n2) {
+			t.Errorf("n2 has the address: %v, has a mark: %v", n2.kernel.has(), marked(n2))
+		}
+	})
+}
+
 // TestAdoptDrained: what an operator asked for outlives the migration.
 func TestAdoptDrained(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
