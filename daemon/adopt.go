@@ -134,7 +134,7 @@ func refuseAdopt(f adoptFacts, to status.AdoptStage) string {
 			return f.self + " does not hold the address"
 		}
 		return others(f, func(p presence) string {
-			if p.Drained {
+			if p.Drained && keptBack(p.Adopt) { // what an operator has drained is undrained without a look
 				return ""
 			}
 			return " would take the address as soon as it is let go here"

@@ -234,6 +234,8 @@ func TestAdoptGive(t *testing.T) {
 		n1.adopt(status.AdoptGive, http.StatusConflict, `"n3 would take the address`)
 		n3.ask(http.MethodPost, status.PathDrain, "")
 		b.pass(10 * time.Millisecond)
+		n1.adopt(status.AdoptGive, http.StatusConflict, `"n3 would take the address as soon as`) // undrain does not ask whether a keeper has it
+		n3.adopt(status.AdoptBack, http.StatusOK, "")
 		n1.adopt(status.AdoptGive, http.StatusOK, "room")
 		if n1.kernel.length() != 31 || !n1.kernel.has() {
 			t.Errorf("the address has %d bits", n1.kernel.length())

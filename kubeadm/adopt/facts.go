@@ -73,6 +73,9 @@ type Master struct {
 	Drained bool
 }
 
+// keptBack: by its part in a migration.
+func (m Master) keptBack() bool { return m.Present && m.Drained && m.Stage != stageOver }
+
 // Stages, as the daemon names them.
 const (
 	stageReady = "ready"

@@ -208,7 +208,8 @@ func GuardUndo(f Facts, without []string) []kubeadm.Finding {
 }
 
 // taking are the other masters that may take the VIP: all of whom it is not known
-// that they are kept back.
+// that they are kept back. That an operator has drained one does not count: undrain
+// ends it without a look at who has the VIP.
 func (f Facts) taking(without []string) []string {
 	var names []string
 	for _, m := range f.Masters {
@@ -216,7 +217,7 @@ func (f Facts) taking(without []string) []string {
 			continue
 		}
 		i := slices.IndexFunc(f.Daemon.Masters, func(o Master) bool { return o.Name == m.Name })
-		if i < 0 || !f.Daemon.Masters[i].Present || !f.Daemon.Masters[i].Drained {
+		if i < 0 || !f.Daemon.Masters[i].keptBack() {
 			names = append(names, m.Name)
 		}
 	}

@@ -193,6 +193,8 @@ func TestGuardUndo(t *testing.T) {
 	}
 	gone := havip(stageBack, stageBack)
 	gone.Daemon.Masters = gone.Daemon.Masters[:1]
+	drained := havip(stageBack, stageOver)
+	drained.Daemon.Masters[1].Drained = true
 	blind := standby().with(touched)
 	blind.Daemon.Runs = true
 	for _, tt := range []struct {
@@ -210,6 +212,7 @@ func TestGuardUndo(t *testing.T) {
 		{"the holder, others take part", havip("", stageBack), nil, []string{"n2: it would take the VIP as soon as it is let go here"}},
 		{"the holder, one is gone", gone, nil, []string{"n3: it would take the VIP as soon as it is let go here"}},
 		{"the holder, one is off for good", gone, []string{"n3"}, nil},
+		{"the holder, one is drained by an operator", drained, nil, []string{"n3: it would take the VIP as soon as it is let go here"}},
 		{"the holder, all kept back", havip(stageBack, stageWait), nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
