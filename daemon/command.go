@@ -68,6 +68,7 @@ type faces struct {
 	cfg     *configs.Config // beside box
 	self    configs.Master  // beside box
 	cluster Cluster         // beside box
+	process string          // beside box
 	idle    status.Document // without a loop
 }
 

@@ -156,7 +156,7 @@ func (d *daemon) elect(ctx, life context.Context, cfg *configs.Config, self conf
 	for i, w := range notes {
 		l.warnings[fmt.Sprintf("timers %d", i)] = fmt.Sprint(w)
 	}
-	d.faces.setCluster(store)
+	d.faces.setCluster(store, l.process)
 	err = d.runLoop(ctx, life, l, store, address)
 	if l.followed.Load() {
 		return err // the next process takes the presence over

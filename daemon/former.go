@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,14 +22,17 @@ type Cluster interface {
 	// Roll lists the members as a quorum has them, each with how it is.
 	Roll(ctx context.Context, urls []string) ([]etcd.Listed, error)
 
+	// Presence is what the havipd of a node publishes, "" where none does.
+	Presence(ctx context.Context, urls []string, node string) (string, error)
+
 	// RemoveMember takes one off the list; one that is not on it is no error.
 	RemoveMember(ctx context.Context, urls []string, id uint64) error
 }
 
-func (f *faces) setCluster(c Cluster) {
+func (f *faces) setCluster(c Cluster, process string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.cluster = c
+	f.cluster, f.process = c, process
 }
 
 // formerLook answers GET.
@@ -52,7 +56,7 @@ func (f *faces) former(w http.ResponseWriter, r *http.Request, remove bool) {
 	f.removing.Lock()
 	defer f.removing.Unlock()
 	f.mu.Lock()
-	cluster, cfg, self := f.cluster, f.cfg, f.self
+	cluster, process, cfg, self := f.cluster, f.process, f.cfg, f.self
 	f.mu.Unlock()
 	urls := memberURLs(cfg, self)
 	list, err := cluster.Roll(r.Context(), urls)
@@ -60,7 +64,14 @@ func (f *faces) former(w http.ResponseWriter, r *http.Request, remove bool) {
 		status.WriteFailure(w, http.StatusServiceUnavailable, err.Error(), "etcd on the other masters must answer with a quorum: see havipctl status there")
 		return
 	}
-	verdict := f.formerFacts(r.Context(), cfg, self, list).Decide()
+	published, err := cluster.Presence(r.Context(), urls, self.Name)
+	if err != nil {
+		status.WriteFailure(w, http.StatusServiceUnavailable, err.Error(), "etcd on the other masters must answer with a quorum: see havipctl status there")
+		return
+	}
+	facts := f.formerFacts(r.Context(), cfg, self, list)
+	facts.Twin = published != "" && !publishedBy(published, process)
+	verdict := facts.Decide()
 	answer := formerAnswer(verdict, list)
 	if remove && verdict.Removable() {
 		gone := verdict.Former[0]
@@ -72,6 +83,13 @@ func (f *faces) former(w http.ResponseWriter, r *http.Request, remove bool) {
 		answer.Removed = true
 	}
 	status.WriteAnswer(w, answer)
+}
+
+// publishedBy reports whether a presence is that of a process. One that cannot be
+// read is somebody else's.
+func publishedBy(text, process string) bool {
+	var p presence
+	return json.Unmarshal([]byte(text), &p) == nil && p.Process == process
 }
 
 // memberURLs are the client URLs of the other masters' members, as kubeadm writes
@@ -148,6 +166,7 @@ var againstRemoval = map[member.Refusal]status.ClaimFinding{
 	member.RefusedName:        {Subject: "etcd", What: "the member at this node's address has another name", Fix: "correct [masters], or if the name was changed, on another master: etcdctl member remove ID"},
 	member.RefusedOtherMaster: {Subject: "etcd", What: "the member of this node's name is at the address of another master", Fix: "correct [masters]"},
 	member.RefusedData:        {Subject: "etcd", What: "this node has a member's data or manifest, so that member is not lost", Fix: "if it is to be given up: havipctl reset"},
+	member.RefusedTwin:        {Subject: "masters", What: "a havipd of this node's name runs beside this one: the machine of before may still be on", Fix: "switch that machine off, wait ten seconds, and ask again"},
 	member.RefusedAlive:       {Subject: "etcd", What: "the member is alive: it leads, it answers, or something listens at its address", Fix: "see what runs there"},
 	member.RefusedLast:        {Subject: "etcd", What: "no other member has a vote: it is the last one", Fix: "restore etcd from a snapshot"},
 	member.RefusedUnhealthy:   {Subject: "etcd", What: "another member is not well", Fix: "mend it first: havipctl status on another master"},

@@ -23,11 +23,20 @@ type fakeCluster struct {
 	stuck   error // of the next removal
 	asked   []string
 	removed []uint64
+	here    string // presence of n3
+	blind   error  // of a look for it
 }
 
 func (c *fakeCluster) Roll(_ context.Context, urls []string) ([]etcd.Listed, error) {
 	c.asked = urls
 	return c.list, c.down
+}
+
+func (c *fakeCluster) Presence(_ context.Context, _ []string, node string) (string, error) {
+	if node != "n3" {
+		return "", nil
+	}
+	return c.here, c.blind
 }
 
 func (c *fakeCluster) RemoveMember(_ context.Context, _ []string, id uint64) error {
@@ -72,7 +81,7 @@ func madeAnew(b *bench, c *fakeCluster) *shell {
 		<-ctx.Done()
 		return nil
 	}
-	n3.d.faces.setCluster(c)
+	n3.d.faces.setCluster(c, "this")
 	n3.start()
 	b.pass(time.Second)
 	return n3
@@ -81,6 +90,7 @@ func madeAnew(b *bench, c *fakeCluster) *shell {
 func TestFormerMember(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		c := afterLoss()
+		c.here = `{"node": "n3", "process": "this"}`
 		n3 := madeAnew(b, c)
 		want := status.Former{
 			Schema: status.Schema, Removable: true, Findings: []status.ClaimFinding{},
@@ -122,9 +132,11 @@ func TestFormerMemberStays(t *testing.T) {
 		"its manifest is there":   {func(s *shell, _ *fakeCluster) { mustMkdir(s, s.l.cfg.Etcd.Manifest) }, "this node has a member's data or manifest, so that member is not lost"},
 		"n2 is gone too": {func(_ *shell, c *fakeCluster) { c.list[1].Err, c.list[1].LeaderID = errSilent, 0 },
 			"another member is not well: n2 (no answer from 198.51.100.164:2379 in time); the members that are well would be no quorum without it"},
-		"n2 sees another leader": {func(_ *shell, c *fakeCluster) { c.list[1].LeaderID = 0xa2 }, "another member is not well: they do not agree on a leader"},
-		"it is alone":            {func(_ *shell, c *fakeCluster) { c.list = c.list[2:] }, "no other member has a vote: it is the last one; the members that are well would be no quorum without it"},
-		"another name here":      {func(_ *shell, c *fakeCluster) { c.list[2].Name = "m3" }, "the member at this node's address has another name"},
+		"n2 sees another leader":        {func(_ *shell, c *fakeCluster) { c.list[1].LeaderID = 0xa2 }, "another member is not well: they do not agree on a leader"},
+		"its havipd is there":           {func(_ *shell, c *fakeCluster) { c.here = `{"node": "n3", "process": "other"}` }, "a havipd of this node's name runs beside this one: the machine of before may still be on"},
+		"its havipd is of another kind": {func(_ *shell, c *fakeCluster) { c.here = `?` }, "a havipd of this node's name runs beside this one: the machine of before may still be on"},
+		"it is alone":                   {func(_ *shell, c *fakeCluster) { c.list = c.list[2:] }, "no other member has a vote: it is the last one; the members that are well would be no quorum without it"},
+		"another name here":             {func(_ *shell, c *fakeCluster) { c.list[2].Name = "m3" }, "the member at this node's address has another name"},
 		"n3 where n2 is to be": {func(_ *shell, c *fakeCluster) {
 			c.list[1].PeerURLs, c.list[2].PeerURLs = c.list[2].PeerURLs, c.list[1].PeerURLs
 		}, "more than one member could be this node's; the member at this node's address has another name; the member of this node's name is at the address of another master; the member is alive: it leads, it answers, or something listens at its address"},
@@ -162,6 +174,10 @@ func TestFormerMemberFailures(t *testing.T) {
 		c.stuck = errors.New("remove member a3: no answer")
 		if code, answer := n3.ask(http.MethodPost, status.PathFormer, ""); code != http.StatusServiceUnavailable || !strings.Contains(string(answer), "remove member a3: no answer") {
 			t.Errorf("a removal without an answer: %d %s", code, answer)
+		}
+		c.stuck, c.blind = nil, errors.New("read presence: no answer")
+		if code, answer := n3.ask(http.MethodPost, status.PathFormer, ""); code != http.StatusServiceUnavailable || !strings.Contains(string(answer), "read presence: no answer") {
+			t.Errorf("a presence that cannot be read: %d %s", code, answer)
 		}
 		c.down = errors.New("list members: etcd has no leader")
 		for _, method := range []string{http.MethodGet, http.MethodPost} {

@@ -16,8 +16,10 @@
 // Of n members that vote, n/2+1 must answer. With one less never more of the rest
 // must: taking a dead member off the list costs the others nothing. What would cost
 // them is to lose one that is alive, so a member goes only if it is provably this
-// node's, and this node provably has none: its data is not there and nothing
-// listens at the member's addresses. Neither goes any while another member is
+// node's, and this node provably has none: its data is not there, nothing listens
+// at the member's addresses, and no havipd but this one bears its name. That one
+// shows a machine of before that still runs: from here its addresses are silent if
+// they are this node's own now, or lie behind a cut. Neither goes any while another member is
 // unwell. Such a cluster is to be mended, not changed, and the member that is added
 // next could not catch up with it.
 package member

@@ -23,6 +23,7 @@ type Facts struct {
 	Name    string       // of this node
 	Address netip.Addr   // where its etcd member is to be
 	Others  []netip.Addr // of the other masters
+	Twin    bool         // another havipd says that it is this node
 	HasData bool         // this node has data of a member, or a member's manifest
 	Peers   []Peer
 }
@@ -47,6 +48,7 @@ const (
 	RefusedName                       // what is at this node's address has another name
 	RefusedOtherMaster                // what has this node's name is at another master's address
 	RefusedData                       // this node has a member's data: it is not lost
+	RefusedTwin                       // somebody else is this node, too
 	RefusedAlive                      // it answers, it leads, or its ports are open
 	RefusedLast                       // no other member has a vote
 	RefusedUnhealthy                  // another member that votes is unwell, or they name different leaders
@@ -87,6 +89,7 @@ func (f Facts) Decide() Verdict {
 		{some(func(p Peer) bool { return p.Name != "" && p.Name != f.Name }), RefusedName},
 		{some(f.otherMaster), RefusedOtherMaster},
 		{f.HasData, RefusedData},
+		{f.Twin, RefusedTwin},
 		{some(f.alive), RefusedAlive},
 		{len(voters) == 0, RefusedLast},
 		{healthy < len(voters) || !agreed(voters), RefusedUnhealthy},

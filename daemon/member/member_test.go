@@ -42,14 +42,14 @@ func TestDecide(t *testing.T) {
 	names := []string{"n3", "", "n2"}
 	places := [][]string{at(here), at(there[1]), {"https://203.0.113.99:2380"}, {"https://n3:2380"}}
 	tried, removable := 0, 0
-	for bits := range 1 << 5 {
+	for bits := range 1 << 6 {
 		on := func(i int) bool { return bits>>i&1 == 1 }
 		for _, name := range names {
 			for place, urls := range places {
 				for others := range 5 {
 					for well := range 1 << others {
 						p := Peer{ID: 3, Name: name, PeerURLs: urls, Learner: on(0), Open: on(1), Healthy: on(2)}
-						f := Facts{Name: "n3", Address: here, Others: there, HasData: on(3), Peers: append(rest(others, well), p)}
+						f := Facts{Name: "n3", Address: here, Others: there, HasData: on(3), Twin: on(5), Peers: append(rest(others, well), p)}
 						leads := on(4) && others > 0 && well&1 == 1
 						if leads {
 							f.Peers[0].Leader = p.ID
@@ -66,14 +66,14 @@ func TestDecide(t *testing.T) {
 						}
 						split := leads && ones(well) > 1
 						want := map[Refusal]bool{
-							RefusedName: name == "n2", RefusedOtherMaster: place == 1, RefusedData: on(3),
+							RefusedName: name == "n2", RefusedOtherMaster: place == 1, RefusedData: on(3), RefusedTwin: on(5),
 							RefusedAlive: on(1) || on(2) || leads, RefusedLast: others == 0,
 							RefusedUnhealthy: ones(well) < others || split, RefusedQuorum: 2*ones(well) <= others,
 						}
 						compare(t, f, v, want)
 						if v.Removable() {
 							removable++
-							if 2*ones(well) <= others || on(1) || on(2) || on(3) {
+							if 2*ones(well) <= others || on(1) || on(2) || on(3) || on(5) {
 								t.Errorf("%+v: removable", f)
 							}
 						}

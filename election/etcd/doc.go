@@ -19,7 +19,7 @@
 //     for a sign of life; without one it is lost, which is an event.
 //  5. Only the local member is used, except by calls that say so: they are for
 //     giving away, and for a node that has no member yet ([Store.Roll],
-//     [Store.RemoveMember]). While the local member does not answer, the keys are
+//     [Store.Presence], [Store.RemoveMember]). While the local member does not answer, the keys are
 //     followed through another one.
 //
 // The keys below Config.Prefix: "record" is the record, "call" a request to the

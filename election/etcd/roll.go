@@ -44,6 +44,21 @@ func (s *Store) Roll(ctx context.Context, urls []string) ([]Listed, error) {
 	return list, nil
 }
 
+// Presence reads, through the members at these client URLs, what a node publishes;
+// "" is nothing.
+func (s *Store) Presence(ctx context.Context, urls []string, node string) (string, error) {
+	resp, err := through(ctx, s, urls, s.cfg.CallTimeout, func(ctx context.Context, l *link) (*pb.RangeResponse, error) {
+		return l.kv().Range(ctx, &pb.RangeRequest{Key: s.cfg.nodeKey(node)})
+	})
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("read presence: %w", err)
+	case len(resp.Kvs) == 0:
+		return "", nil
+	}
+	return string(resp.Kvs[0].Value), nil
+}
+
 // RemoveMember has a member that answers at one of these client URLs take the one
 // with this ID off the list. That it is not there any more is no error: an ID is
 // never given twice.

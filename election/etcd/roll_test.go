@@ -26,6 +26,12 @@ func TestReplaceMember(t *testing.T) {
 	dead.Wipe()
 
 	id := rollOf(t, s, urls, "n1 well, n2 well, n3 silent")["n3"].ID
+	others[0].Ctl("put", testPrefix+"nodes/n1", "here")
+	for node, want := range map[string]string{"n1": "here", "n3": ""} {
+		if got, err := s.Presence(t.Context(), urls, node); got != want || err != nil {
+			t.Errorf("presence of %s: %q, %v, want %q", node, got, err, want)
+		}
+	}
 	// etcd adds nobody while one on its list is silent (isConnectedFullySince, 3.6.16).
 	if _, err := others[0].TryCtl("member", "add", "n3", "--learner", "--peer-urls="+dead.PeerURL); err == nil || !strings.Contains(err.Error(), "unhealthy cluster") {
 		t.Errorf("added beside the dead one: %v", err)
