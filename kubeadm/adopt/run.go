@@ -193,10 +193,10 @@ func (r *Runner) steps(ctx context.Context, f *Facts, plan Plan, named func(stri
 	return nil
 }
 
-// repeated are steps that only look: what was so in an earlier run need not be so
-// now.
+// repeated are steps that look, and those of the way back that a keeper must not be
+// started without: what was so in an earlier run need not be so now.
 func repeated(name string) bool {
-	return slices.Contains([]string{doReady, doGone, doHolder, doKept}, name)
+	return slices.Contains([]string{doReady, doGone, doHolder, doKept, doBack, doGive, doStop}, name)
 }
 
 func hints(name string) []string {

@@ -256,6 +256,46 @@ func TestUndoCutOff(t *testing.T) {
 	}
 }
 
+// TestUndoAgain: what an operator has undone of the way back meanwhile is done again,
+// whatever the journal says.
+func TestUndoAgain(t *testing.T) {
+	m := newMachine(t, false)
+	_, err := m.r.Begin(t.Context())
+	m.must(err)
+	m.daemon.Record = "n2"
+	for range 2 {
+		m.daemon.Stage = stageOver // by undrain
+		_, err = m.r.Undo(t.Context())
+		m.must(err)
+		if m.daemon.Stage != stageBack {
+			t.Errorf("the node is not kept back: %q", m.daemon.Stage)
+		}
+	}
+	m.daemon.Record, m.fail = "", "enable keepalived"
+	if _, err := m.r.Undo(t.Context()); !errors.Is(err, errFails) {
+		t.Fatalf("ended with %v", err)
+	}
+	m.must(m.Do(t.Context(), "start", daemonUnit))
+	_, err = m.r.Undo(t.Context())
+	m.must(err)
+	m.wantAsWas()
+
+	m = newMachine(t, true)
+	_, err = m.r.Begin(t.Context())
+	m.must(err)
+	m.fail = "enable keepalived"
+	if _, err := m.r.Undo(t.Context()); !errors.Is(err, errFails) || m.daemon.Stage != stageGive {
+		t.Fatalf("ended with %v at %q", err, m.daemon.Stage)
+	}
+	m.must(m.Adopt(t.Context(), stageOver, nil))
+	m.calls = nil
+	_, err = m.r.Undo(t.Context())
+	m.must(err)
+	if m.calls[0] != `adopt "give"` {
+		t.Errorf("the keeper is switched on without room for it: %q", m.calls)
+	}
+}
+
 // TestMovedMeanwhile: a keeper that has the VIP by now is no standby's.
 func TestMovedMeanwhile(t *testing.T) {
 	m := newMachine(t, false)
