@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -170,18 +171,24 @@ func refuseTake(f adoptFacts) string {
 	})
 }
 
-// others joins what is said against the other masters.
+// others joins what is said against the other masters, and against those who take
+// part without being among them.
 func others(f adoptFacts, against func(presence) string) string {
-	var missing []string
+	names := slices.Collect(maps.Keys(f.here))
 	for _, m := range f.masters {
-		if m.Name == f.self || slices.Contains(f.without, m.Name) {
+		names = append(names, m.Name)
+	}
+	slices.Sort(names)
+	var missing []string
+	for _, name := range slices.Compact(names) {
+		if name == f.self || slices.Contains(f.without, name) {
 			continue
 		}
-		p, ok := f.here[m.Name]
+		p, ok := f.here[name]
 		if !ok {
-			missing = append(missing, m.Name+" is not there")
+			missing = append(missing, name+" is not there")
 		} else if why := against(p); why != "" {
-			missing = append(missing, m.Name+why)
+			missing = append(missing, name+why)
 		}
 	}
 	return strings.Join(missing, ", ")

@@ -304,6 +304,9 @@ func TestRefuseAdopt(t *testing.T) {
 		{"take, nobody there", status.AdoptTake, adoptFacts{now: status.AdoptReady, etcd: true, masters: masters}, "n2 is not there"},
 		{"take, it is off for good", status.AdoptTake, adoptFacts{now: status.AdoptReady, etcd: true, masters: masters, without: []string{"n2"}}, ""},
 		{"take, it takes part", status.AdoptTake, adoptFacts{now: status.AdoptReady, etcd: true, masters: masters, here: map[string]presence{"n2": {}}}, "n2 has not switched off"},
+		{"take, a stranger takes part", status.AdoptTake, adoptFacts{now: status.AdoptReady, etcd: true, here: map[string]presence{"n1": {}, "n9": {}}}, "n9 has not switched off"},
+		{"take, a stranger is off for good", status.AdoptTake, adoptFacts{now: status.AdoptReady, etcd: true, here: map[string]presence{"n9": {}}, without: []string{"n9"}}, ""},
+		{"give, a stranger takes part", status.AdoptGive, adoptFacts{role: election.Holder, serving: true, here: map[string]presence{"n9": {}}}, "n9 would take the address"},
 		{"back of the holder", status.AdoptBack, adoptFacts{role: election.Holder}, "holds the address"},
 		{"back of who lets go", status.AdoptBack, adoptFacts{role: election.Releasing}, "holds the address"},
 	} {
