@@ -404,6 +404,9 @@ func (f *faces) leaveAdopt(ctx context.Context, box *mailbox, a Address) (*adopt
 		return nil, errKeeperOn
 	case !got.settled:
 		// A record that is free, of a migration before or one undone, is taken without a look.
+		if why := stillForeign(a); why != "" {
+			return nil, fmt.Errorf("%w: %s", errKeeperOn, why)
+		}
 		if err := answered(ctx, a); err != nil {
 			return nil, err
 		}

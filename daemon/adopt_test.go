@@ -170,6 +170,9 @@ func TestAdoptUndrainBack(t *testing.T) {
 			t.Errorf("n2 has the address: %v, has a mark: %v", n2.kernel.has(), marked(n2))
 		}
 		n2.addr.answers = func() (net.HardwareAddr, bool) { return nil, false }
+		n2.kernel.keep(true) // nobody hears oneself
+		undrain(http.StatusConflict, "ip address del 198.51.100.166/24 dev eth0")
+		n2.kernel.keep(false)
 		undrain(http.StatusOK, "")
 		b.pass(10 * time.Second)
 		if !n2.kernel.has() || marked(n2) {
