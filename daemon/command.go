@@ -119,7 +119,7 @@ func (f *faces) handler() http.Handler {
 	mux.HandleFunc("GET "+status.PathClaim, f.claimState)
 	mux.HandleFunc("POST "+status.PathClaim, f.root(f.claim))
 	mux.HandleFunc("POST "+status.PathClaimEnd, f.root(f.claimEnd))
-	mux.HandleFunc("GET "+status.PathFormer, f.formerLook)
+	mux.HandleFunc("GET "+status.PathFormer, f.root(f.formerLook))
 	mux.HandleFunc("POST "+status.PathFormer, f.root(f.formerRemove))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		for _, p := range []string{status.PathStatus, status.PathHistory, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathShutdown, status.PathRelease, status.PathAdopt, status.PathClaim, status.PathClaimEnd, status.PathFormer} {
