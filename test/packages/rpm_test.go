@@ -56,7 +56,7 @@ func (s *scene) fromDnf(n *lab.Node) error {
 	return nil
 }
 
-// TestRpm installs, upgrades and removes the rpm by dnf on masters that run.
+// TestRpm installs, upgrades, downgrades and removes the rpm by dnf on masters that run.
 // They are Debian's, with rpm and dnf beside dpkg: systemd and the scriptlets
 // do not know. What it does not show is a whole distribution of rpms.
 func TestRpm(t *testing.T) {
@@ -68,23 +68,32 @@ func TestRpm(t *testing.T) {
 	s.everywhere(s.prepareDnf)
 	s.everywhere(s.fromDnf)
 	upgrade := Row{Case: "upgrade by dnf", Promise: "stays"}
+	downgrade := Row{Case: "downgrade by dnf", Promise: "stays"}
 	removal := Row{Case: "removal by dnf", Promise: "handed over"}
 	for i := range *repeat {
 		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
 			s := newScene(t, l)
 			s.play((*scene).upgradedByDnf)
 			upgrade.Runs = append(upgrade.Runs, s.run)
+			s.play((*scene).downgradedByDnf)
+			downgrade.Runs = append(downgrade.Runs, s.run)
 			s.play((*scene).removedByDnf)
 			removal.Runs = append(removal.Runs, s.run)
 		})
 	}
-	rows = append(rows, upgrade, removal)
+	rows = append(rows, upgrade, downgrade, removal)
 }
 
 func (s *scene) upgradedByDnf() {
 	s.try(s.dnf(s.holder, "upgrade", "havip"))
 	s.stays(settles)
 	s.runs(s.holder, newer)
+}
+
+func (s *scene) downgradedByDnf() {
+	s.try(s.dnf(s.holder, "downgrade", "havip"))
+	s.stays(settles)
+	s.runs(s.holder, older)
 }
 
 func (s *scene) removedByDnf() {
