@@ -70,4 +70,8 @@ func migrateKeepalived(s *scene) {
 		s.on(n, "sh", "-c", "systemctl is-active keepalived && systemctl is-enabled keepalived && ! systemctl is-active havipd && ! systemctl is-enabled havipd && test ! -e /etc/havip/havip.toml")
 	}
 	s.holder("n1")
+	// One that was left over is switched off by hand (docs/runbooks.md, "Two holders").
+	s.on(n3, "systemctl", "disable", "--now", "keepalived")
+	s.on(n3, "sh", "-c", "! systemctl is-active keepalived && ! systemctl is-enabled keepalived")
+	s.holder("n1")
 }
