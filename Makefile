@@ -133,7 +133,7 @@ demo: root packages-build tools build ## three masters, a power cut, a handover:
 	@exec $(BUILD)/demo $(if $(STAY),-stay)
 
 .PHONY: lab
-lab: root kubernetes packages-boot e2e-package ## a real cluster on three machines, until Ctrl-C; BARE=1: without a cluster (sudo)
+lab: root tools kubernetes packages-boot e2e-package ## a real cluster on three machines, until Ctrl-C; BARE=1: without a cluster (sudo)
 	@$(WITH_GO) go build -buildvcs=false -o $(BUILD)/stay ./test/e2e/stay; exec $(BUILD)/stay $(WITH) $(if $(BARE),-bare)
 
 ##@ Test
@@ -197,7 +197,7 @@ kubeadm-run:
 # The real kubelet, containers and control plane: as above, and the long cases only
 # by make e2e.
 .PHONY: e2e-short
-e2e-short: root go
+e2e-short: root go tools
 	@if test/kubernetes.sh have $(KUBE); then $(MAKE) packages-boot e2e-package e2e-run CASES='TestWriteReport|TestCluster|TestCrash|TestReboot'; else \
 		echo "== e2e: NOT RUN, $(KUBE) is not complete: sudo make e2e builds it (13 to 20 min, once)"; fi
 
@@ -209,11 +209,11 @@ e2e-run:
 ##@ Long runs
 
 .PHONY: e2e
-e2e: root kubernetes kubernetes-next packages-boot e2e-package ## every case on real clusters, KUBERNETES=v1.34.4; builds it (sudo)
+e2e: root tools kubernetes kubernetes-next packages-boot e2e-package ## every case on real clusters, KUBERNETES=v1.34.4; builds it (sudo)
 	@$(MAKE) e2e-run
 
 .PHONY: e2e-report
-e2e-report: root kubernetes kubernetes-next packages-boot e2e-package ## every case, or CASES, on real clusters REPEAT=10 times; writes docs/clusters.md (sudo)
+e2e-report: root tools kubernetes kubernetes-next packages-boot e2e-package ## every case, or CASES, on real clusters REPEAT=10 times; writes docs/clusters.md (sudo)
 	@mkdir -p docs
 	@$(WITH_GO) go test -timeout 0 -v ./test/e2e $(WITH) -next '$(AFTER)' -repeat $(REPEAT) -report $(CURDIR)/docs/clusters.md $(if $(CASES),-run '$(CASES)')
 	@$(call give_back,docs)

@@ -53,9 +53,14 @@ func New(ctx context.Context, s Setup) (*Masters, error) {
 	if found, err := filepath.Glob(filepath.Join(dir, "havip_*.deb")); err != nil || len(found) != 1 {
 		return nil, fmt.Errorf("find the package in %s: there are %d: run sudo make e2e", dir, len(found))
 	}
+	etcdutl, err := cluster.Tool("etcdutl")
+	if err != nil {
+		return nil, err
+	}
 	opts := k.Options()
 	opts.Machines = s.Machines
 	opts.Binds[packages] = dir
+	opts.Binds["/usr/bin/etcdutl"] = etcdutl // to restore snapshots with
 	m := &Masters{kubernetes: k}
 	if s.Next != "" {
 		if m.next, err = lab.NewKubernetes(ctx, s.Next); err != nil {

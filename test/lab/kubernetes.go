@@ -28,9 +28,11 @@ const ImageRepository = "lab.invalid"
 // archivePath is where a machine has the images.
 const archivePath = "/lab/images.tar"
 
-// host is what kubeadm asks of a machine.
+// host is what kubeadm asks of a machine, and what the documentation's commands
+// need besides.
 var host = Systemd.With("kubernetes",
-	"containerd", "runc", "containernetworking-plugins", "iptables", "conntrack", "ethtool", "socat", "mount", "util-linux", "iputils-arping")
+	"containerd", "runc", "containernetworking-plugins", "iptables", "conntrack", "ethtool", "socat", "mount", "util-linux", "iputils-arping",
+	"curl", "openssl")
 
 // ErrNotBuilt is returned where the programs are missing.
 var ErrNotBuilt = errors.New("not built; sudo make e2e builds it (13 to 20 min, once)")
