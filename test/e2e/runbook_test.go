@@ -307,3 +307,81 @@ func TestRunbookRemove(t *testing.T) {
 		s.stayed(holder)
 	})
 }
+
+// TestRunbookChangeVIP: "Change the VIP", while clients use the old one until the
+// last master leaves it.
+func TestRunbookChangeVIP(t *testing.T) {
+	s := clusterOfThree(t)
+	whole = nil // no other test knows the new address
+	c := s.clients(uniqueName("change"))
+	s.bothNames()
+	holder := s.holder()
+	others := s.without(holder)
+	s.takesNew(others[0])
+	for _, n := range s.Nodes[:masters] {
+		s.typed(n, "for f in /etc/kubernetes/admin.conf /etc/kubernetes/super-admin.conf; do if [ -e $f ]; then "+
+			"sed -i 's#https://198.51.100.166:6443#https://198.51.100.167:6443#' $f; fi; done")
+	}
+	const edit = "export KUBE_EDITOR='sed -i s#https://198.51.100.166:6443#https://198.51.100.167:6443#'; "
+	s.typed(holder, "kubectl -n kube-system create configmap kube-proxy --from-literal=server=https://198.51.100.166:6443") // an addon, which is not here
+	for _, line := range []string{"kubectl -n kube-public edit configmap cluster-info", "kubectl -n kube-system edit configmap kube-proxy"} {
+		if out := s.typed(holder, edit+line); !strings.Contains(out, "edited") {
+			t.Errorf("%s: %s", line, out)
+		}
+	}
+	s.takesNew(others[1])
+	c.stop()
+	if j := s.judge(); j.LongestNone > handsOver {
+		t.Errorf("nobody had the old virtual IP for %v, want handovers: %v", j.LongestNone, j.Spans)
+	}
+	if reads, lost := c.reads.Outage(c.from, cluster.Now()); reads > takesOver {
+		t.Errorf("clients of the old virtual IP were cut off for %v (%d failed)", reads, lost)
+	}
+	s.takesNew(holder)
+	s.noneHolds()
+	for _, n := range s.Nodes[:masters] {
+		s.heldAgain(n)
+		if out := s.typed(n, "kubectl get nodes"); strings.Count(out, " Ready ") != masters {
+			t.Errorf("through the new virtual IP %s sees\n%s", n.Name, out)
+		}
+	}
+}
+
+// bothNames gives the certificates of all API servers the new address beside the old.
+func (s *scene) bothNames() {
+	s.Helper()
+	n1 := s.Nodes[0]
+	s.typed(n1, "cd /root", "kubectl -n kube-system get configmap kubeadm-config -o 'jsonpath={.data.ClusterConfiguration}' > kubeadm.yaml")
+	text := s.on(n1, "cat", "/root/kubeadm.yaml")
+	edited := strings.Replace(text, "controlPlaneEndpoint: 198.51.100.166", "controlPlaneEndpoint: 198.51.100.167", 1)
+	edited = strings.Replace(edited, "  certSANs:\n", "  certSANs:\n  - 198.51.100.167\n", 1)
+	if strings.Count(edited, "198.51.100.167") != 2 || !strings.Contains(edited, "- 198.51.100.166\n") {
+		s.Fatalf("not as expected:\n%s", text)
+	}
+	for i, n := range s.Nodes[:masters] {
+		s.try(n.WriteFile("/root/kubeadm.yaml", edited, 0o600))
+		if i == 0 {
+			s.typed(n, "cd /root", "kubeadm config validate --config kubeadm.yaml", "kubeadm init phase upload-config kubeadm --config kubeadm.yaml")
+		}
+		s.typed(n, "cd /root", "havipctl drain",
+			"mv /etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key /root/",
+			"kubeadm init phase certs apiserver --config kubeadm.yaml",
+			"mv /etc/kubernetes/manifests/kube-apiserver.yaml /root/",
+			"sleep 20",
+			"mv /root/kube-apiserver.yaml /etc/kubernetes/manifests/",
+			"havipctl undrain")
+		s.calm()
+	}
+}
+
+// takesNew sends one master to the new address.
+func (s *scene) takesNew(n *lab.Node) {
+	s.Helper()
+	s.typed(n, `sed -i 's/198\.51\.100\.166/198.51.100.167/' /etc/havip/havip.toml`, "havipctl config check", "systemctl restart havipd")
+	out, errOut, code, err := n.Try(s.ctx, "havipctl", "status", "--wait", "30s")
+	if err != nil || code > 1 {
+		s.Fatalf("%s with the new address: %v, exit status %d\n%s%s", n.Name, err, code, out, errOut)
+	}
+	s.shows(n, "198.51.100.167 HELD by ")
+	s.typed(n, "kubectl --server https://198.51.100.167:6443 get nodes")
+}
