@@ -145,7 +145,7 @@ func ownEtcdSteps(d *Document) []Step {
 func masterSteps(d *Document, m *Master) []Step {
 	switch m.Role {
 	case RoleGone:
-		return goneSteps(m)
+		return goneSteps(d, m)
 	case RoleNeverSeen:
 		return []Step{{Text: m.Name + " was never seen: install and start havipd there", On: m.Name, Command: "systemctl enable --now havipd"}}
 	case RoleWaiting:
@@ -184,7 +184,10 @@ func healthSteps(d *Document, m *Master) []Step {
 	return steps
 }
 
-func goneSteps(m *Master) []Step {
+func goneSteps(d *Document, m *Master) []Step {
+	if d.othersUntold() && m.Etcd != MemberNone {
+		return []Step{{Text: "see whether havipd of " + m.Name + " runs, and for this VIP: etcd has a quorum, so its node may be well", On: m.Name, Command: "havipctl status"}}
+	}
 	if m.etcdAlive() {
 		return []Step{{Text: "start havipd there; its etcd member runs, so the node does", On: m.Name, Command: "systemctl start havipd"}}
 	}

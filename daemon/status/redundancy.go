@@ -38,11 +38,17 @@ func oneMoreLoses(d *Document) []string {
 	return []string{}
 }
 
+// othersUntold: etcd answers with a quorum, so members run that no havipd here tells
+// of, as on masters that have another VIP already.
+func (d *Document) othersUntold() bool {
+	return d.etcdAnswers() && d.Etcd.Healthy < d.Etcd.QuorumNeeded
+}
+
 func consequence(d *Document) string {
 	e := d.Etcd
 	switch {
-	case e.Healthy < e.QuorumNeeded:
-		return fmt.Sprintf("no quorum, %d are needed", e.QuorumNeeded)
+	case d.othersUntold():
+		return fmt.Sprintf("seen by havip, and etcd has its quorum of %d: others run whose havipd is not heard", e.QuorumNeeded)
 	case e.Members == 1:
 		return "its failure loses " + and(e.OneMoreLoses)
 	case e.Healthy == e.QuorumNeeded && e.Healthy == e.Members:
