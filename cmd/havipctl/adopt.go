@@ -138,11 +138,7 @@ func (c *cli) showAdoption(o *adoptOptions, p adopt.Preview) error {
 	if err != nil {
 		return err
 	}
-	c.notes(p.Findings)
-	if blocking := kubeadm.Blocking(p.Findings); len(blocking) > 0 {
-		return c.explain(&kubeadm.BlockedError{Findings: blocking})
-	}
-	return nil
+	return c.foresee(p.Findings)
 }
 
 func adoptionText(p adopt.Preview) string {

@@ -309,8 +309,13 @@ func (c *cli) preview(ctx context.Context, o *clusterOptions, r *kubeadm.Runner,
 	if err != nil {
 		return err
 	}
-	c.notes(p.Findings)
-	if blocking := kubeadm.Blocking(p.Findings); len(blocking) > 0 {
+	return c.foresee(p.Findings)
+}
+
+// foresee tells what a rehearsal found, and fails if the real run would.
+func (c *cli) foresee(findings []kubeadm.Finding) error {
+	c.notes(findings)
+	if blocking := kubeadm.Blocking(findings); len(blocking) > 0 {
 		return c.explain(&kubeadm.BlockedError{Findings: blocking})
 	}
 	return nil
