@@ -78,7 +78,7 @@ func askFakes(ctx context.Context, program string, args ...string) (string, erro
 //	node ADDRESS         be a node with a fake kubeadm and a container runtime
 //	kubeadm set NAME     what the fake kubeadm does (test/kubeadmtest); also unset
 //	kubeadm block PHASE  let a phase wait; also unblock, and reach: wait until it
-//	                     was begun since the last ran
+//	                     waits
 //	locked               a run, or a kubeadm that one left, has the lock
 //	ran PHASE…           the phases that it has run since the last ran
 //	claims STATE         what the daemon says of a claim: granted, refused, absent
@@ -219,7 +219,7 @@ func kubeadmCommand(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(n.fake.Unblock(args[1]))
 	case "reach":
 		end := time.After(20 * time.Second)
-		for tick := time.Tick(5 * time.Millisecond); !slices.Contains(n.fake.Phases()[n.seen:], args[1]); {
+		for tick := time.Tick(5 * time.Millisecond); !slices.Contains(n.fake.Blocked(), args[1]); {
 			select {
 			case <-tick:
 			case <-end:

@@ -218,10 +218,12 @@ func (p program) secrets() {
 	}
 }
 
-// block says that it is there, and waits for a word on a named pipe.
+// block says that it is there, and waits for a word on a named pipe. It says
+// nothing more after it was noted: whoever reads may be killed from then on.
 func (p program) block(name string) {
 	pipe := filepath.Join(p.dir, "block-"+name)
 	fmt.Printf("[%s] waiting\n", name)
+	p.note("blocked", name)
 	f, err := os.Open(pipe) // returns when the test opens the other end
 	if err != nil {
 		panic(err)
@@ -303,6 +305,9 @@ func firstError(errs ...error) error {
 
 // Phases are those that were run, in order.
 func (f *Fake) Phases() []string { return f.lines("phases") }
+
+// Blocked are those that waited, or wait, for Unblock.
+func (f *Fake) Blocked() []string { return f.lines("blocked") }
 
 // Commands are the command lines so far.
 func (f *Fake) Commands() []string { return f.lines("argv") }
