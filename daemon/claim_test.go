@@ -311,6 +311,33 @@ func TestClaimByForce(t *testing.T) {
 	})
 }
 
+// The etcd that comes after an init is the claimant's own beginning: the record is
+// won at once. After a claim by force it may be other nodes' too, and what is
+// missing there is waited out.
+func TestOnlyForceWaitsForTheRecord(t *testing.T) {
+	for body, want := range map[string]status.ClaimState{
+		`{"run": "r1"}`: status.ClaimHanded,
+		`{"run": "force-1", "force": true, "why": "n2 and n3 burnt down"}`: status.ClaimHeld,
+	} {
+		in(t, func(t *testing.T, b *bench) {
+			n1 := bare(b).start()
+			b.pass(time.Second)
+			if c := n1.askClaim(http.MethodPost, status.PathClaim, body); c.State != status.ClaimHeld {
+				t.Fatalf("claimed by %s: %+v", body, c)
+			}
+			n1.etcdComes()
+			b.pass(n1.l.timing.Takeover / 2)
+			if c := n1.claimState(); c.State != want {
+				t.Errorf("claimed by %s, half a takeover after etcd came: %+v, want %s", body, c, want)
+			}
+			b.pass(2 * n1.l.timing.Takeover)
+			if c := n1.claimState(); c.State != status.ClaimHanded {
+				t.Errorf("claimed by %s, in the end: %+v", body, c)
+			}
+		})
+	}
+}
+
 // An init that failed after its etcd came up gave the claim back, and is run
 // again: at once, before the election has decided.
 func TestClaimOfARunWhoseEtcdIsUp(t *testing.T) {
