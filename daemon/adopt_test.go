@@ -257,6 +257,21 @@ func TestAdoptGive(t *testing.T) {
 	})
 }
 
+// TestStrangerWithoutMigration: where no migration is under way, what appears without
+// a lifetime on a node that does not hold the VIP is removed.
+func TestStrangerWithoutMigration(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		_, n2 := b.shell("n1").start(), b.shell("n2").start()
+		b.pass(6 * time.Second)
+		n2.kernel.keep(true)
+		n2.kernel.happen(vip.AddressAdded{Addr: testVIP, Link: 2, Permanent: true})
+		b.pass(100 * time.Millisecond)
+		if others, _ := n2.kernel.foreign(); len(others) > 0 || b.holder() != "n1" {
+			t.Errorf("n2 has %v, and %s holds the address", others, b.holder())
+		}
+	})
+}
+
 // TestAdoptMarkUnreadable: such a node has no part in anything.
 func TestAdoptMarkUnreadable(t *testing.T) {
 	for _, text := range []string{"", "{", `{"stage": "soon"}`} {
