@@ -125,9 +125,18 @@ func (f Facts) notWaiting(without []string) []string {
 	return names
 }
 
+// over reports whether the daemon has ended this node's part: the run before this one
+// died before it could write that down.
+func (f Facts) over() bool {
+	return f.Journal.done(doGone) && f.Daemon.Runs && f.Daemon.Stage == stageOver
+}
+
 // Begin plans this node's part. The standbys' keepers go first: were the holder's
 // to go before them, one of them would take the VIP in its turn.
 func Begin(f Facts, without []string) Plan {
+	if f.over() {
+		return Plan{[]kubeadm.Step{step(doOver, "havipd is through with it: write that down")}, "the migration is done: havipctl status"}
+	}
 	var steps []kubeadm.Step
 	if !f.ConfigKept {
 		steps = append(steps, step(doConfig, "write "+f.ConfigPath))

@@ -82,6 +82,15 @@ func (r *Runner) Begin(ctx context.Context) (Result, error) {
 	if b := kubeadm.Blocking(findings); len(b) > 0 {
 		return Result{}, &kubeadm.BlockedError{Findings: b}
 	}
+	if f.Journal.done(doGone) && !f.Daemon.Runs {
+		// Whether there is more to do, only the daemon knows.
+		if err := r.await(ctx, readyTime, runs); err != nil {
+			return Result{}, err
+		}
+		if f.Daemon, err = r.Daemon.Standing(ctx); err != nil {
+			return Result{}, err
+		}
+	}
 	plan := Begin(f, r.Without)
 	if f.Journal == nil {
 		f.Journal, err = r.open(ctx, f)
@@ -217,7 +226,7 @@ func (r *Runner) step(ctx context.Context, f *Facts, name string) error {
 		return r.await(ctx, readyTime, func(s Standing) string {
 			switch {
 			case !s.Runs:
-				return "havipd does not answer"
+				return runs(s)
 			case s.Stage != stageReady && s.Stage != stageWait && s.Stage != stageTake:
 				return "havipd does not know of the migration"
 			case !s.Known:
@@ -280,6 +289,7 @@ func (r *Runner) step(ctx context.Context, f *Facts, name string) error {
 const (
 	readyTime  = 60 * time.Second
 	goneTime   = 120 * time.Second
+	wordTime   = 5 * time.Second
 	holderTime = 60 * time.Second
 	keptTime   = 120 * time.Second
 	lookEvery  = 200 * time.Millisecond
@@ -303,6 +313,13 @@ func (r *Runner) await(ctx context.Context, limit time.Duration, why func(Standi
 		}
 		return why(s)
 	})
+}
+
+func runs(s Standing) string {
+	if !s.Runs {
+		return "havipd does not answer"
+	}
+	return ""
 }
 
 func poll(ctx context.Context, limit time.Duration, why func() string) error {
@@ -340,13 +357,8 @@ func (r *Runner) here(f *Facts) (bool, error) {
 func (r *Runner) keeperOff(ctx context.Context, f *Facts) error {
 	j := f.Journal
 	if j.Holder && r.running(f) {
-		// Their word was good for the step before; meanwhile one may have gone back.
-		var err error
-		if f.Daemon, err = r.Daemon.Standing(ctx); err != nil {
+		if err := r.awaitWord(ctx, f); err != nil {
 			return err
-		}
-		if back := f.notWaiting(r.Without); len(back) > 0 {
-			return fmt.Errorf("%s waits no more: its keeper would take the VIP", strings.Join(back, ", "))
 		}
 	}
 	if !j.Touched {
@@ -399,6 +411,22 @@ func (r *Runner) keeperOn(ctx context.Context, f *Facts) error {
 		verbs = []string{"enable", "restart"}
 	}
 	return r.each(ctx, unit, verbs...)
+}
+
+// awaitWord waits for the others' word that they wait. It was good for the step
+// before, but meanwhile one may have gone back; a daemon that has just been started
+// anew with the VIP takes a moment to hear it again.
+func (r *Runner) awaitWord(ctx context.Context, f *Facts) error {
+	return poll(ctx, wordTime, func() string {
+		var err error
+		if f.Daemon, err = r.Daemon.Standing(ctx); err != nil {
+			return err.Error()
+		}
+		if back := f.notWaiting(r.Without); len(back) > 0 {
+			return fmt.Sprintf("%s waits no more: its keeper would take the VIP", strings.Join(back, ", "))
+		}
+		return ""
+	})
 }
 
 // running reports whether the keeper does.

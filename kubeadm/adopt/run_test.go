@@ -29,6 +29,10 @@ type machine struct {
 	daemon  Standing
 	havip   bool   // the VIP is here by havip
 	fail    string // the call that fails, once
+	late    bool   // after it has done its work
+
+	answers time.Time // when the daemon does
+	hears   time.Time // when it knows of the others
 }
 
 var errFails = errors.New("fails")
@@ -76,7 +80,7 @@ func (m *machine) must(err error) {
 }
 
 func (m *machine) call(what string) error {
-	if what == m.fail {
+	if what == m.fail && !m.late {
 		m.fail = ""
 		return errFails
 	}
@@ -117,7 +121,17 @@ func (m *machine) Do(_ context.Context, verb, name string) error {
 
 func (m *machine) mark() string { return m.r.System.Path("var/lib/havip/adopt.json") }
 
-func (m *machine) Standing(context.Context) (Standing, error) { return m.daemon, nil }
+func (m *machine) Standing(context.Context) (Standing, error) {
+	if time.Now().Before(m.answers) {
+		return Standing{}, nil
+	}
+	s := m.daemon
+	if time.Now().Before(m.hears) {
+		s.Masters = nil
+	}
+	return s, nil
+}
+
 func (m *machine) Prepare() error {
 	if err := m.call("prepare"); err != nil {
 		return err
@@ -138,6 +152,10 @@ func (m *machine) Adopt(_ context.Context, stage string, _ []string) error {
 	m.daemon.Stage = stage
 	if stage == stageTake {
 		m.havip, m.daemon.Holder, m.daemon.Record = true, true, "n1"
+	}
+	if m.late && m.fail == fmt.Sprintf("adopt %q", stage) {
+		m.fail = ""
+		return errFails
 	}
 	return nil
 }
@@ -296,6 +314,58 @@ func TestUndoAgain(t *testing.T) {
 	}
 }
 
+// TestNotWrittenDown: the daemon has a stage of which the journal says nothing, since
+// the command died right after it asked for it. A standby's daemon may even have
+// ended its waiting since.
+func TestNotWrittenDown(t *testing.T) {
+	for _, tt := range []struct {
+		here, ended bool
+		fail        string
+	}{
+		{true, false, `adopt "take"`},
+		{true, false, `adopt ""`},
+		{false, false, `adopt "wait"`},
+		{false, true, `adopt "wait"`},
+	} {
+		t.Run(fmt.Sprintf("holder %v, %s, ended %v", tt.here, tt.fail, tt.ended), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMachine(t, tt.here)
+				m.fail, m.late = tt.fail, true
+				if _, err := m.r.Begin(t.Context()); !errors.Is(err, errFails) {
+					t.Fatalf("ended with %v", err)
+				}
+				if tt.ended {
+					m.daemon.Stage = stageOver
+				}
+				m.answers = time.Now().Add(time.Second) // it was killed too
+				_, err := m.r.Begin(t.Context())
+				m.must(err)
+				result, err := m.r.Begin(t.Context())
+				m.must(err)
+				if result.Changed || m.keeper || m.havip != tt.here {
+					t.Errorf("went on to: changed %v, keeper %v, VIP by havip %v", result.Changed, m.keeper, m.havip)
+				}
+			})
+		})
+	}
+}
+
+// TestHearsThemAgain: a daemon that was started anew in the middle knows the others
+// a moment later than its own record.
+func TestHearsThemAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, true)
+		m.r.Progress = atStep{doOff, func() {
+			m.hears = time.Now().Add(time.Second)
+		}}
+		_, err := m.r.Begin(t.Context())
+		m.must(err)
+		if m.keeper {
+			t.Error("the keeper runs")
+		}
+	})
+}
+
 // TestMovedMeanwhile: a keeper that has the VIP by now is no standby's.
 func TestMovedMeanwhile(t *testing.T) {
 	m := newMachine(t, false)
@@ -325,11 +395,13 @@ func (a atStep) at(s kubeadm.Step) {
 // TestWaitsNoMore: the holder's keeper stays on when another master has gone back
 // meanwhile.
 func TestWaitsNoMore(t *testing.T) {
-	m := newMachine(t, true)
-	m.r.Progress = atStep{doOff, func() { m.daemon.Masters[0].Present = false }}
-	if _, err := m.r.Begin(t.Context()); err == nil || !strings.Contains(err.Error(), "n2 waits no more") || !m.keeper {
-		t.Errorf("ended with %v, the keeper runs: %v", err, m.keeper)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, true)
+		m.r.Progress = atStep{doOff, func() { m.daemon.Masters[0].Present = false }}
+		if _, err := m.r.Begin(t.Context()); err == nil || !strings.Contains(err.Error(), "n2 waits no more") || !m.keeper {
+			t.Errorf("ended with %v, the keeper runs: %v", err, m.keeper)
+		}
+	})
 }
 
 // TestStillThere: the keeper is not started beside an address that havipd left.
