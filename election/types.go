@@ -37,6 +37,7 @@ type Config struct {
 	Timing      Timing
 	Priority    int
 	Preempt     time.Duration // 0: never; else a healthy candidate of higher priority gets the address after this long
+	Detection   Detection     // zero: the record alone decides
 }
 
 // Peer is one node's presence: what it says of itself in its leased key.
@@ -192,8 +193,61 @@ type (
 	Stop struct{ Restart bool }
 
 	// Retime changes the timing from the next write on.
-	Retime struct{ Timing Timing }
+	Retime struct {
+		Timing    Timing
+		Detection Detection
+	}
+
+	// Members are the voting members of etcd by their IDs, and the one of this
+	// node; Self is empty while that is not known.
+	Members struct {
+		Self   string
+		Voters []string
+	}
+	// Heard is a message of another master's daemon, known to be genuine.
+	Heard struct{ Message }
+	// Fence says whether the kernel closes the address at the instant that
+	// SetFence gives (rule 12), and if not, why.
+	Fence struct {
+		OK     bool
+		Reason string
+	}
 )
+
+// Message is what the daemons tell each other beside etcd. Each may be lost,
+// late, doubled and out of order: that costs time, never safety.
+type Message struct {
+	Kind    Kind
+	From    string // etcd member ID
+	Epoch   string // of a beat in plain mode, and of its answer: empty
+	Seq     uint64 // of the beat; an ack repeats it
+	Verdict Verdict
+}
+
+// Kind is what a message says.
+type Kind uint8
+
+// The kinds.
+const (
+	Beat      Kind = iota + 1 // "I hold the address": from the holder to the other members
+	Ack                       // the answer to a beat
+	Ask                       // "I have abandoned this epoch; do you?"
+	Abandoned                 // "I have abandoned this epoch"
+)
+
+func (k Kind) String() string { return [...]string{"none", "beat", "ack", "ask", "abandoned"}[k] }
+
+// Verdict is what an ack says of the epoch.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Promised Verdict = iota + 1 // not abandoned before the promise has passed; in plain mode: heard
+	Refused                     // heard, but not supported
+	Leaving                     // promised, by a daemon that is about to end
+)
+
+func (v Verdict) String() string { return [...]string{"none", "promised", "refused", "leaving"}[v] }
 
 // Outcome is how a transaction ended.
 type Outcome int
@@ -244,6 +298,15 @@ type (
 	}
 	// ClearAddress resets the address's connections, removes it and reads back.
 	ClearAddress struct{ Seq uint64 }
+	// SetFence lets the kernel take the address's packets until an instant, and
+	// close it then by itself; 0 closes it now. It is carried out before any later
+	// action, and an old one that comes late does no harm.
+	SetFence struct{ Until Instant }
+	// Send sends a message to another member's daemon.
+	Send struct {
+		To string
+		Message
+	}
 	// FindAddress asks for AddressFound.
 	FindAddress struct{}
 	// Announce says that the address came to the link: neighbours must be told.
@@ -287,6 +350,9 @@ func (AddressCleared) event()  {}
 func (AddressLost) event()     {}
 func (AddressAppeared) event() {}
 func (Retime) event()          {}
+func (Members) event()         {}
+func (Heard) event()           {}
+func (Fence) event()           {}
 func (Saved) event()           {}
 func (Health) event()          {}
 func (Link) event()            {}
@@ -305,6 +371,8 @@ func (Publish) action()      {}
 func (Ask) action()          {}
 func (SetAddress) action()   {}
 func (ClearAddress) action() {}
+func (SetFence) action()     {}
+func (Send) action()         {}
 func (FindAddress) action()  {}
 func (Announce) action()     {}
 func (Save) action()         {}
