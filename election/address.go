@@ -210,7 +210,7 @@ func (m *Machine) driveAddress() {
 // freshen prolongs the address's life once more before a restart, so that the
 // next process has the longest time there is to come up.
 func (m *Machine) freshen() {
-	limit, now := m.limit(), m.now.Boot
+	limit, now := m.lifeLimit(), m.now.Boot
 	for _, slack := range []time.Duration{setSlack, lastSlack} {
 		gains := now+seconds(lifetime(limit, now, slack)) >= m.addr.from+minGain
 		if !m.freshened && gains && m.setAddress(limit, slack) {
@@ -224,7 +224,7 @@ func (m *Machine) freshen() {
 // enough to be worth a call, or if this is the last instant that lets it live
 // as long as the right does.
 func (m *Machine) refresh() {
-	a, limit, now := &m.addr, m.limit(), m.now.Boot
+	a, limit, now := &m.addr, m.lifeLimit(), m.now.Boot
 	if a.state != present {
 		if !m.setAddress(limit, setSlack) {
 			m.setAddress(limit, lastSlack)
@@ -235,7 +235,7 @@ func (m *Machine) refresh() {
 		m.setAddress(limit, setSlack)
 		return
 	}
-	if a.from >= m.right() {
+	if a.from >= m.right() || limit < m.limit() {
 		return
 	}
 	life := lifetime(limit, now, lastSlack)

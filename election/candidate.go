@@ -14,13 +14,12 @@ func (m *Machine) driveCandidate() {
 	}
 	if m.etcd.Local && !m.stopping() {
 		// Watches die silently: without a sign for half a takeover, look (rule 3).
-		m.keepReading(m.cfg.Timing.Takeover / 2)
+		m.keepReading(m.quietFor())
 	}
 	if !m.mayCampaign() {
 		return
 	}
-	wait, proof := m.waitFor()
-	due := m.seen.at + wait
+	due, proof := m.freeAt()
 	if !m.seen.known || !m.reached(max(due+m.stagger(), m.notBefore)) {
 		return
 	}
@@ -44,6 +43,25 @@ func (m *Machine) mayCampaign() bool {
 		return false
 	}
 	return (m.addr.state == absent || m.claimed()) && m.addr.op == opNone
+}
+
+// quietFor is how long nothing may be seen before the record is read.
+func (m *Machine) quietFor() time.Duration {
+	quiet := m.cfg.Timing.Takeover
+	if m.seen.bad == nil && m.seen.rec.Epoch != nil {
+		quiet = m.seen.rec.Takeover() // written seldom
+	}
+	return quiet / 2
+}
+
+// freeAt is when the record in sight may be taken, and whether a fresh read must
+// agree.
+func (m *Machine) freeAt() (due Instant, proof bool) {
+	if since, ok := m.abandonedInSight(); ok {
+		return since, false
+	}
+	wait, proof := m.waitFor()
+	return m.seen.at + wait, proof
 }
 
 // waitFor is how long the record in sight must not change before it may be
@@ -199,6 +217,9 @@ func (m *Machine) taken() Record {
 		if old.Move != nil {
 			move.From, move.LostMS = old.Move.From, old.Move.LostMS
 		}
+	case m.deadInSight():
+		move.LostMS = m.now.Wall - (m.now.Boot - m.epoch.beat).Milliseconds()
+		move.Reason, move.Chosen = fmt.Sprintf("%s was not heard for %v", old.Node, old.Epoch.Promise()), m.chosen()
 	default:
 		move.LostMS = m.now.Wall - quiet
 		move.Reason, move.Chosen = fmt.Sprintf("%s stopped renewing", old.Node), m.chosen()

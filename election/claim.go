@@ -94,7 +94,7 @@ func (m *Machine) commandClaim(e Claim) {
 	m.claim.until = m.now.Boot + e.For
 	m.claim.sure = max(m.claim.sure, e.Looked)
 	m.claim.founding = e.Founding
-	m.emit(Save{State: &SavedState{Schema: Schema, Node: m.cfg.Node, Claim: m.claim.until}})
+	m.save(0, &SavedState{Schema: Schema, Node: m.cfg.Node, Claim: m.claim.until})
 	if !renewed {
 		m.become(Claimant, e.Why)
 	}
@@ -124,7 +124,7 @@ func (m *Machine) commandUnclaim(e Unclaim) {
 
 func (m *Machine) endClaim(reason string) {
 	m.claim = claim{}
-	m.emit(Save{})
+	m.save(0, nil)
 	m.toIdle(reason)
 }
 

@@ -195,7 +195,7 @@ func (m *Machine) stepLeave() bool {
 			return false
 		}
 		l.saving = m.newSeq()
-		m.emit(Save{Seq: l.saving, State: m.state(true)})
+		m.save(l.saving, m.state(true))
 		m.toStep(stepSave)
 		return true
 	case stepSave:
@@ -327,7 +327,7 @@ func (m *Machine) driveStop() {
 		// What is under way comes back first: the saved state is then the newest.
 		// An address without a right is nothing to leave to anybody.
 		left := m.serving() && !m.addr.dirty || m.addr.state == absent
-		m.exitOnce(m.addr.op == opNone && left && !m.unrenewed())
+		m.exitOnce(m.addr.op == opNone && left && !m.unrenewed() && !m.inEpoch())
 		return
 	}
 	if m.term != nil && (m.leave == nil || m.leave.step < stepClear) && m.reached(m.stopBy-stopReserve) {
@@ -341,7 +341,7 @@ func (m *Machine) driveStop() {
 // exitOnce exits when rest says so and nothing is under way any more that could
 // make this node the holder.
 func (m *Machine) exitOnce(rest bool) {
-	if (rest && m.flyingWrites() == 0 && !m.offered()) || m.reached(m.stopBy) {
+	if (rest && m.flyingWrites() == 0 && !m.offered() && !m.relied()) || m.reached(m.stopBy) {
 		m.exited = true
 		m.emit(Exit{})
 	}

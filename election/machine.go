@@ -8,6 +8,7 @@ import (
 
 const (
 	never = Instant(math.MaxInt64)
+	unset = Instant(-1) // the fence was not set by this process
 
 	// rankStep staggers the takeovers of candidates, so that the best one wins
 	// without a storm. It exceeds a read and a transaction on a local network.
@@ -54,6 +55,16 @@ type Machine struct {
 	leave  *leave
 	health Health
 	link   Link
+
+	members Members
+	fence   Fence
+	fenced  Instant // what the kernel's fence was last set to
+	beats   beats
+	epoch   epochSeen // of the record that the watch shows
+	looked  bool      // the watch has shown something
+
+	reach      reach // of all that was saved
+	reachSince reach // of what was saved with term.shorten and after it
 
 	drained     bool
 	down        bool    // the node is about to go down
@@ -125,6 +136,7 @@ type term struct {
 	confirmed bool    // by a compare-and-swap or an offer of this process
 	shorten   uint64  // Seq of the Save that must come before a write that shortens
 	shortenOK bool
+	bearing   bearing
 }
 
 // write is a transaction that may have committed or may still commit.
@@ -133,6 +145,7 @@ type write struct {
 	rec               Record
 	sent              Instant
 	flying            bool // no outcome yet
+	begins            bool // begins an epoch
 	gives             bool // gives the record away
 	timeout           time.Duration
 }
@@ -142,7 +155,10 @@ type write struct {
 func New(cfg Config, now Now, saved *SavedState, drained bool) (*Machine, []Action) {
 	m := &Machine{cfg: cfg, now: now, drained: drained, betterSince: never}
 	m.why = "just started"
+	m.fenced = unset
 	m.health.OK = true
+	m.fence.Reason = "not attached yet"
+	m.beats = beats{heard: map[string]heard{}, steady: never, calm: calmFirst}
 	m.link = Link{Reason: "not looked at yet"}
 	m.adopt(saved)
 	m.emit(FindAddress{})
@@ -167,7 +183,10 @@ func (m *Machine) finish() []Action {
 		m.expireRight()
 		m.driveLeave()
 		m.driveTerm()
+		m.driveBeats()
+		m.driveAbandon()
 		m.driveCandidate()
+		m.driveFence()
 		m.driveAddress()
 		m.driveStop()
 		m.settleRole()
@@ -201,8 +220,15 @@ func (m *Machine) handle(ev Event) {
 		m.addressEvent(ev)
 	case Saved:
 		m.stateSaved(e)
+	case Members:
+		m.members = Members{Self: e.Self, Voters: slices.Clone(e.Voters)}
+	case Heard:
+		m.heardMessage(e)
+	case Fence:
+		m.fence = e
+		m.fenced = unset
 	case Retime:
-		m.cfg.Timing = e.Timing
+		m.cfg.Timing, m.cfg.Detection = e.Timing, e.Detection
 		if m.term != nil {
 			m.term.shorten, m.term.shortenOK = 0, false // what was saved is not for this timing
 		}

@@ -11,6 +11,9 @@ func (m *Machine) observe(e Observed) {
 		m.reading.id = ""
 	}
 	m.see(e.Value, e.Live)
+	if e.Read == "" {
+		m.watched(m.seen)
+	}
 	switch {
 	case m.term == nil:
 		m.takeOffer()
@@ -22,8 +25,7 @@ func (m *Machine) observe(e Observed) {
 	case !m.ownWrite(m.seen):
 		// A watch may lag behind this node's own transaction, so this is a hint,
 		// no proof. The next transaction is the proof.
-		m.term.tried = min(m.term.tried, m.now.Boot-m.cfg.Timing.Renewal)
-		m.term.sent = min(m.term.sent, m.now.Boot-m.cfg.Timing.Renewal)
+		m.renewNow()
 	}
 }
 
@@ -59,7 +61,7 @@ func (m *Machine) takeOffer() {
 	}
 	m.begin(s.raw, s.rec, sent, fmt.Sprintf("%s handed it over: %s", moveFrom(s.rec), moveReason(s.rec)))
 	// The next renewal is due at once: the offer has aged.
-	m.term.tried, m.term.sent = sent-m.cfg.Timing.Renewal, sent-m.cfg.Timing.Renewal
+	m.renewNow()
 }
 
 // ownWrite reports whether a sighting is a value this process wrote in its
@@ -118,7 +120,7 @@ func (m *Machine) forgetPast() {
 		return // a slow watch showing an older write of this process
 	}
 	m.past, m.saved = "", nil
-	m.emit(Save{})
+	m.save(0, nil)
 }
 
 // called answers a holder's question with an offer: a promise of readiness

@@ -13,8 +13,11 @@ import (
 // Schema is the version of the record this package reads and writes.
 const Schema = 1
 
-// ModePlain is the mode in which the record alone decides: no heartbeats.
-const ModePlain = "plain"
+// The modes of a record.
+const (
+	ModePlain     = "plain"     // the record alone decides
+	ModeHeartbeat = "heartbeat" // the holder also needs acknowledgements of its epoch
+)
 
 // Record is the one value in etcd that says who may hold the address. It is
 // JSON, so that an operator can read it with etcdctl.
@@ -29,7 +32,8 @@ type Record struct {
 	HoldMS     int64  `json:"hold_ms"`        // Timing.Hold of the writer
 	TakeoverMS int64  `json:"takeover_ms"`    // Timing.Takeover of the writer: what others must wait
 	Offer      string `json:"offer,omitempty"`
-	Move       *Move  `json:"move,omitempty"` // how Node came to hold the address
+	Epoch      *Epoch `json:"epoch,omitempty"` // in ModeHeartbeat
+	Move       *Move  `json:"move,omitempty"`  // how Node came to hold the address
 }
 
 // Move explains the last change of holder (promise P5).
@@ -82,14 +86,20 @@ func (r Record) plausible() error {
 	switch {
 	case r.Schema != Schema:
 		return fmt.Errorf("%w: schema: %d, this version knows %d", ErrImplausible, r.Schema, Schema)
-	case r.Mode != ModePlain:
-		return fmt.Errorf("%w: mode: %q, this version knows %q", ErrImplausible, r.Mode, ModePlain)
+	case r.Mode != ModePlain && r.Mode != ModeHeartbeat:
+		return fmt.Errorf("%w: mode: %q, this version knows %q and %q", ErrImplausible, r.Mode, ModePlain, ModeHeartbeat)
+	case (r.Mode == ModeHeartbeat) != (r.Epoch != nil):
+		return fmt.Errorf("%w: epoch: belongs to mode %q and to no other, mode is %q", ErrImplausible, ModeHeartbeat, r.Mode)
 	case r.ID == "":
 		return fmt.Errorf("%w: id: empty", ErrImplausible)
 	case r.TakeoverMS < MinTakeover.Milliseconds() || r.TakeoverMS > MaxTakeover.Milliseconds():
 		return fmt.Errorf("%w: takeover_ms: %d, must be %d to %d", ErrImplausible, r.TakeoverMS, MinTakeover.Milliseconds(), MaxTakeover.Milliseconds())
 	case r.HoldMS <= 0 || r.HoldMS >= r.TakeoverMS:
 		return fmt.Errorf("%w: hold_ms: %d, must be above 0 and below takeover_ms %d", ErrImplausible, r.HoldMS, r.TakeoverMS)
+	case r.Epoch != nil && (r.Free() || r.Offer != ""):
+		return fmt.Errorf("%w: epoch: in a record that is given away", ErrImplausible)
+	case r.Epoch != nil:
+		return r.Epoch.plausible()
 	}
 	return nil
 }

@@ -6,8 +6,24 @@ import "fmt"
 func (m *Machine) state(givenAway bool) *SavedState {
 	return &SavedState{
 		Schema: Schema, Node: m.cfg.Node, ID: m.term.rec.ID,
-		Right: m.right(), Limit: m.limit(), GivenAway: givenAway,
+		Right: m.right(), Limit: min(m.limit(), m.lifeCap()), GivenAway: givenAway,
 	}
+}
+
+// reach is how far any state reaches at most that the disk may have.
+type reach struct{ right, limit Instant }
+
+func (r *reach) extend(s *SavedState) {
+	r.right, r.limit = max(r.right, s.Right), max(r.limit, s.Limit)
+}
+
+// save replaces what the next process may adopt.
+func (m *Machine) save(seq uint64, s *SavedState) {
+	if s != nil {
+		m.reach.extend(s)
+		m.reachSince.extend(s)
+	}
+	m.emit(Save{Seq: seq, State: s})
 }
 
 // adopt begins with the term of an earlier process of this boot: the address is
@@ -26,6 +42,7 @@ func (m *Machine) adopt(s *SavedState) {
 	}
 	c := *s
 	m.saved = &c
+	m.reach.extend(s)
 	if m.now.Boot >= s.Right {
 		return // too late to keep serving, but a record that is still ours need not be waited out
 	}
@@ -41,12 +58,15 @@ func (m *Machine) adoptSeen() {
 		return
 	}
 	m.term.raw, m.term.rec = s.raw, s.rec
-	m.term.tried, m.term.sent = 0, m.now.Boot-m.cfg.Timing.Renewal
+	m.term.tried, m.term.sent = 0, m.now.Boot-m.pace().Renewal
 }
 
 func (m *Machine) stateSaved(e Saved) {
 	if m.term != nil && m.term.shorten == e.Seq && e.Seq != 0 {
 		m.term.shortenOK = e.OK
+		if e.OK {
+			m.reach = m.reachSince
+		}
 		if !e.OK {
 			m.term.shorten, m.term.tried = 0, m.now.Boot // once more after the retry interval
 		}

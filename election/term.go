@@ -20,13 +20,29 @@ func (m *Machine) begin(raw string, rec Record, sent Instant, reason string) {
 // confirm counts the right from the SEND of what etcd confirmed (rule 2).
 func (m *Machine) confirm(raw string, rec Record, sent Instant) {
 	t := m.term
+	old := t.rec.Epoch
 	t.raw, t.rec, t.sent, t.tried = raw, rec, sent, sent
 	t.right = sent + rec.Hold()
 	t.limit = sent + kernelSpan(rec)
 	t.confirmed = true
 	t.shorten, t.shortenOK = 0, false
+	m.bear(old, rec.Epoch, sent)
 	m.settle()
-	m.emit(Save{State: m.state(false)})
+	m.save(0, m.state(false))
+}
+
+// bear takes in that the confirmed record has an epoch, or none any more.
+func (m *Machine) bear(was, is *Epoch, sent Instant) {
+	b := &m.term.bearing
+	if is != nil && is.ID == b.epoch {
+		return
+	}
+	old := b.begun
+	*b = bearing{}
+	if is != nil {
+		*b = bearing{epoch: is.ID, begun: sent, acked: map[string]Instant{}}
+	}
+	m.beats.modeTurned(was, is, m.now.Boot, old)
 }
 
 // settle forgets the writes that can commit no more, because they expected
@@ -51,17 +67,19 @@ func (m *Machine) right() Instant {
 	if m.term == nil {
 		return m.claim.until
 	}
-	r := m.term.right
+	t := m.term
+	r := min(t.right, m.borneRight(t.rec, t.sent))
 	for _, w := range m.writes {
 		if w.gives {
 			return 0
 		}
-		r = min(r, w.sent+w.rec.Hold())
+		r = min(r, w.sent+w.rec.Hold(), m.borneRight(w.rec, w.sent))
 	}
 	return r
 }
 
-// limit is the instant by which the kernel must have removed the address by itself.
+// limit is the instant by which the kernel must have removed the address by
+// itself, were there no fence to close it earlier.
 func (m *Machine) limit() Instant {
 	if m.term == nil {
 		return m.claimLimit()
@@ -69,6 +87,19 @@ func (m *Machine) limit() Instant {
 	l := m.term.limit
 	for _, w := range m.writes {
 		l = min(l, w.sent+kernelSpan(w.rec))
+	}
+	return l
+}
+
+// fenceLimit is the instant at which the kernel must close the address.
+func (m *Machine) fenceLimit() Instant {
+	l := m.limit()
+	if m.term == nil {
+		return l
+	}
+	l = min(l, m.borneLimit(m.term.rec, m.term.sent))
+	for _, w := range m.writes {
+		l = min(l, m.borneLimit(w.rec, w.sent))
 	}
 	return l
 }
@@ -85,6 +116,7 @@ func (m *Machine) expireRight() {
 		return
 	}
 	t := m.term
+	unborne := m.borneRight(t.rec, t.sent) < t.right
 	m.term = nil
 	if t.confirmed {
 		m.past = t.rec.ID
@@ -94,8 +126,12 @@ func (m *Machine) expireRight() {
 	}
 	m.abortLeave("the right to serve ran out")
 	hold := t.rec.Hold()
-	if hold == 0 {
+	switch {
+	case hold == 0:
 		hold = m.cfg.Timing.Hold // adopting: nothing was read yet
+	case unborne:
+		m.toIdle(fmt.Sprintf("too few masters acknowledged within %v", t.rec.Epoch.Hold()))
+		return
 	}
 	m.toIdle(fmt.Sprintf("etcd confirmed no renewal within %v", hold))
 }
@@ -103,7 +139,7 @@ func (m *Machine) expireRight() {
 // lose ends a term because the record is somebody else's.
 func (m *Machine) lose(reason string) {
 	m.term, m.past, m.saved, m.writes = nil, "", nil, nil
-	m.emit(Save{})
+	m.save(0, nil)
 	m.abortLeave(reason)
 	m.toIdle(reason)
 }
@@ -123,27 +159,77 @@ func (m *Machine) toIdle(reason string) {
 // driveTerm renews.
 func (m *Machine) driveTerm() {
 	t := m.term
-	if t == nil || (m.restart && !m.unrenewed()) || (m.leave != nil && m.leave.step >= stepSettle) {
+	if t == nil || (m.leave != nil && m.leave.step >= stepSettle) {
+		return
+	}
+	turn := m.turn()
+	if m.restart && !m.unrenewed() && turn != toPlain {
 		return
 	}
 	if t.raw == "" {
 		m.keepReading(0)
 		return
 	}
-	due := t.sent + m.cfg.Timing.Renewal
-	if t.tried > t.sent {
-		due = t.tried + m.cfg.Timing.Retry
-	}
-	if !m.reached(due) || !m.readyToWrite() {
+	if !m.reached(m.renewalDue(turn)) || !m.readyToWrite() {
 		return
 	}
-	rec := m.renewed(t.rec)
+	rec := m.nextRecord(turn)
 	if m.shortens(rec) && !m.prepareShorter(rec) {
 		return
 	}
 	t.tried = m.now.Boot
-	m.send(write{expect: t.raw, rec: rec, timeout: m.cfg.Timing.Hold})
-	m.wakeAt(t.tried + m.cfg.Timing.Retry)
+	if turn != stay {
+		m.beats.tried = m.now.Boot
+	}
+	m.send(write{expect: t.raw, rec: rec, begins: turn == toEpoch, timeout: m.cfg.Timing.Hold})
+	m.wakeAt(m.renewalDue(turn))
+}
+
+// renewalDue is when the next write of the term is due. One that changes the
+// mode is due at once, for its right may end soon.
+func (m *Machine) renewalDue(turn turn) Instant {
+	t, pace := m.term, m.pace()
+	due := t.sent + pace.Renewal
+	if t.tried > t.sent {
+		due = t.tried + pace.Retry
+	}
+	if turn != stay && m.flyingWrites() < maxInFlight {
+		due = min(due, m.beats.tried+turnRetry)
+	}
+	return due
+}
+
+// pace is how often this term renews.
+func (m *Machine) pace() Timing {
+	if m.term.bearing.epoch != "" {
+		return beatTiming()
+	}
+	return m.cfg.Timing
+}
+
+// renewNow lets the next renewal be due at once.
+func (m *Machine) renewNow() {
+	t := m.term
+	t.sent = min(t.sent, m.now.Boot-m.pace().Renewal)
+	t.tried = min(t.tried, t.sent)
+}
+
+// nextRecord is the record that renews the term: in the mode that turn asks for, or
+// in the one it has.
+func (m *Machine) nextRecord(turn turn) Record {
+	rec := m.renewed(m.term.rec)
+	switch {
+	case turn == toEpoch:
+		rec.Epoch = newEpoch(m.newID(), m.members.Voters, m.cfg.Detection, m.cfg.Timing)
+	case turn == stay && m.term.bearing.epoch != "":
+		rec.Epoch = m.term.rec.Epoch
+	default:
+		return rec
+	}
+	rec.Mode = ModeHeartbeat
+	long := beatTiming()
+	rec.HoldMS, rec.TakeoverMS = long.Hold.Milliseconds(), long.Takeover.Milliseconds()
+	return rec
 }
 
 // readyToWrite holds writes back while a set call is pending, whose lifetime
@@ -154,7 +240,7 @@ func (m *Machine) readyToWrite() bool {
 
 func (m *Machine) renewed(old Record) Record {
 	rec := old
-	rec.Schema, rec.Mode = Schema, ModePlain
+	rec.Schema, rec.Mode, rec.Epoch = Schema, ModePlain, nil
 	rec.Renewal++
 	rec.Offer = ""
 	rec.HoldMS = m.cfg.Timing.Hold.Milliseconds()
@@ -162,8 +248,16 @@ func (m *Machine) renewed(old Record) Record {
 	return rec
 }
 
+// shortens reports whether what is saved, or what the kernel has, reaches
+// further than the record allows.
 func (m *Machine) shortens(rec Record) bool {
-	return rec.HoldMS < m.term.rec.HoldMS || rec.TakeoverMS < m.term.rec.TakeoverMS
+	return m.reach.right > m.now.Boot+rec.Hold() || m.reach.limit > m.now.Boot+kernelSpan(rec) || !m.kernelWithin(rec)
+}
+
+// kernelWithin: has the kernel removed the address, even late, in time for the
+// record?
+func (m *Machine) kernelWithin(rec Record) bool {
+	return m.addr.state == absent || m.addr.until+KernelLateness+killLateness <= m.now.Boot+kernelSpan(rec)
 }
 
 // prepareShorter makes a write that shortens hold or takeover safe before it is
@@ -177,13 +271,14 @@ func (m *Machine) prepareShorter(rec Record) bool {
 		s := m.state(false)
 		s.Right = min(s.Right, m.now.Boot+rec.Hold())
 		s.Limit = min(s.Limit, m.now.Boot+kernelSpan(rec))
-		m.emit(Save{Seq: t.shorten, State: s})
+		m.reachSince = reach{}
+		m.save(t.shorten, s)
 	}
 	if !t.shortenOK {
 		return false
 	}
 	limit := m.now.Boot + kernelSpan(rec)
-	if m.addr.state == absent || m.addr.until+KernelLateness+killLateness <= limit {
+	if m.kernelWithin(rec) {
 		return true
 	}
 	if m.reached(m.addr.retryAt) {
@@ -262,9 +357,10 @@ func (m *Machine) committed(w write) {
 		m.leave.tried = 0
 		return
 	}
-	if m.now.Boot >= w.sent+w.rec.Hold() {
-		// A confirmation after its own deadline is none. The record is ours all
-		// the same, so the next transaction need not wait.
+	if m.now.Boot >= w.sent+w.rec.Hold() || !m.bears(w) {
+		// A confirmation after its own deadline is none, and an epoch whose term
+		// has ended is not revived by one. The record is ours all the same, so the
+		// next transaction need not wait.
 		m.past = w.id
 		return
 	}
@@ -289,7 +385,8 @@ func (m *Machine) refused(w write, current string) {
 	if m.seen.raw != "" && m.seen.bad == nil && m.mine(m.seen.rec) {
 		// An earlier write of ours had committed. Reading that gives no right.
 		m.term.raw, m.term.rec = m.seen.raw, m.seen.rec
-		m.term.tried = m.term.sent
+		m.renewNow()
+		m.beats.tried = 0
 		if m.leave != nil {
 			m.leave.tried = 0
 		}

@@ -48,6 +48,38 @@ type Timing struct {
 	Retry    time.Duration // before a renewal without an answer is tried again
 }
 
+// Detection is how heartbeats are used; zero: not at all.
+type Detection struct {
+	Beat    time.Duration // between two beats of the holder
+	Promise time.Duration // others do not abandon a holder this long after a beat
+	Hold    time.Duration // a holder may serve this long after the SEND of a beat that enough of them acknowledged
+}
+
+// StandardDetection finds a dead holder within 1.2 s.
+func StandardDetection() Detection { return detection(150*time.Millisecond, 1200*time.Millisecond) }
+
+// FastDetection finds a dead holder within 0.25 s, which asks for masters whose
+// daemons are never kept from running for 0.1 s.
+func FastDetection() Detection { return detection(50*time.Millisecond, 250*time.Millisecond) }
+
+// detection leaves a tenth of the promise for clearing the address; what is
+// frozen is closed by the kernel, exactly on time (rule 12).
+func detection(beat, promise time.Duration) Detection {
+	return Detection{Beat: beat, Promise: promise, Hold: promise * 9 / 10}
+}
+
+// On reports whether there are to be heartbeats.
+func (d Detection) On() bool { return d.Promise > 0 }
+
+// beatTiming is that of a record with an epoch. It is long: a dead holder is
+// found by heartbeats, so writes can be few and etcd slow.
+func beatTiming() Timing {
+	t := Timing{Takeover: 15 * time.Second, Renewal: 4 * time.Second, Retry: time.Second}
+	t.Hold = time.Duration(clockMargin*float64(t.Takeover)) - KernelLateness - killLateness - clearAllowance
+	t.Hold = t.Hold / (100 * time.Millisecond) * (100 * time.Millisecond)
+	return t
+}
+
 // DeriveTiming returns the shortest timing that rides out a leader change of an
 // etcd whose election timeout is the given one. At etcd's default of 1 s it is
 // hold 3.0 s, takeover 4.5 s, renewal 0.4 s, retry 0.2 s.

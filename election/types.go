@@ -231,11 +231,11 @@ type Kind uint8
 const (
 	Beat      Kind = iota + 1 // "I hold the address": from the holder to the other members
 	Ack                       // the answer to a beat
-	Ask                       // "I have abandoned this epoch; do you?"
+	Challenge                 // "I have abandoned this epoch; do you?"
 	Abandoned                 // "I have abandoned this epoch"
 )
 
-func (k Kind) String() string { return [...]string{"none", "beat", "ack", "ask", "abandoned"}[k] }
+func (k Kind) String() string { return [...]string{"none", "beat", "ack", "challenge", "abandoned"}[k] }
 
 // Verdict is what an ack says of the epoch.
 type Verdict uint8
@@ -243,11 +243,11 @@ type Verdict uint8
 // The verdicts.
 const (
 	Promised Verdict = iota + 1 // not abandoned before the promise has passed; in plain mode: heard
-	Refused                     // heard, but not supported
+	Denied                      // heard, but not supported
 	Leaving                     // promised, by a daemon that is about to end
 )
 
-func (v Verdict) String() string { return [...]string{"none", "promised", "refused", "leaving"}[v] }
+func (v Verdict) String() string { return [...]string{"none", "promised", "denied", "leaving"}[v] }
 
 // Outcome is how a transaction ended.
 type Outcome int

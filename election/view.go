@@ -24,11 +24,56 @@ type View struct {
 	Etcd     Etcd
 	Health   Health
 	Link     Link
+	Beats    BeatsView
 	Drained  bool
 	Stopping bool
 	Leaving  string // why the address is being given away; "" if it is not
 	Peers    []Peer // own presence included
 	Next     string // the candidate that ranks first; "" if there is none
+}
+
+// BeatsView is what the machine knows of heartbeats.
+type BeatsView struct {
+	Detection Detection // of the config
+	Fence     Fence
+	Members   Members
+	Epoch     *Epoch  // the one in force, of the record in sight; nil: plain mode
+	Borne     Instant // holder: until when acknowledgements bear the right; 0 without an epoch
+	Plain     string  // holder: why the mode is plain, or about to be; "" if it is not
+	Heard     []HeardView
+	LastBeat  Instant // others: when the epoch's last beat came; 0: none did
+	Abandoned bool    // others: this node has abandoned it
+}
+
+// HeardView is the last answer of one member to the holder's beats.
+type HeardView struct {
+	Member  string
+	At      Instant // SEND of the beat that was answered; 0: it never answered
+	Verdict Verdict
+}
+
+func (m *Machine) beatsView() BeatsView {
+	b := BeatsView{
+		Detection: m.cfg.Detection, Fence: m.fence,
+		Members:  Members{Self: m.members.Self, Voters: slices.Clone(m.members.Voters)},
+		LastBeat: m.epoch.beat, Abandoned: m.epoch.abandoned,
+	}
+	if m.seen.known && m.seen.bad == nil {
+		b.Epoch = m.seen.rec.Epoch
+	}
+	if m.term == nil || !m.term.confirmed {
+		return b
+	}
+	b.Epoch, b.Plain = m.term.rec.Epoch, m.beats.because
+	if b.Epoch != nil {
+		b.Borne = m.borneRight(m.term.rec, m.term.sent)
+	}
+	for _, id := range m.members.Voters {
+		if h := m.beats.heard[id]; id != m.members.Self {
+			b.Heard = append(b.Heard, HeardView{Member: id, At: h.at, Verdict: h.verdict})
+		}
+	}
+	return b
 }
 
 // View returns a copy.
@@ -38,7 +83,7 @@ func (m *Machine) View() View {
 		Address: m.addr.state.String(), LivesTill: m.addr.until,
 		Known: m.seen.known, Record: m.seen.rec, Absent: m.seen.known && m.seen.raw == "",
 		Bad: m.seen.bad, SeenAt: m.seen.at, SignAt: m.seen.sign,
-		Etcd: m.etcd, Health: m.health, Link: m.link,
+		Etcd: m.etcd, Health: m.health, Link: m.link, Beats: m.beatsView(),
 		Drained: m.drained, Stopping: m.stopping(), Peers: slices.Clone(m.peers),
 	}
 	if m.claimed() {

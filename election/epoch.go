@@ -1,0 +1,161 @@
+package election
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Epoch is a stretch of a term in which the holder serves only while enough
+// members acknowledge its beats, and may be replaced without a wait once enough
+// of them have abandoned it (rule 11). It is begun by one write and is over with
+// the first record that does not bear it.
+type Epoch struct {
+	ID      string   `json:"id"`      // fresh for every epoch
+	Members []string `json:"members"` // of etcd, when it began: nobody else counts
+	Acks    int      `json:"acks"`    // so many of them, the holder included, must bear it
+
+	// A member may abandon it when it has received no beat for PromiseMS. The
+	// holder's right lasts HoldMS from the send of a beat that enough acknowledged.
+	PromiseMS int64 `json:"promise_ms"`
+	HoldMS    int64 `json:"hold_ms"`
+
+	// The write that begins it counts as the first beat, with longer times.
+	FirstPromiseMS int64 `json:"first_promise_ms"`
+	FirstHoldMS    int64 `json:"first_hold_ms"`
+}
+
+// MinMembers is how many members of etcd heartbeats need: of two, none can lose
+// the other and still write.
+const MinMembers = 3
+
+// Promise is how long a member that received a beat does not abandon the epoch.
+func (e *Epoch) Promise() time.Duration { return time.Duration(e.PromiseMS) * time.Millisecond }
+
+// Hold is how long a beat bears the holder's right, from its send.
+func (e *Epoch) Hold() time.Duration { return time.Duration(e.HoldMS) * time.Millisecond }
+
+func (e *Epoch) firstPromise() time.Duration {
+	return time.Duration(e.FirstPromiseMS) * time.Millisecond
+}
+func (e *Epoch) firstHold() time.Duration { return time.Duration(e.FirstHoldMS) * time.Millisecond }
+
+// Abandonments is how many members must have abandoned the epoch before it is
+// dead: so many that every set that could still bear it misses one.
+func (e *Epoch) Abandonments() int { return len(e.Members) - e.Acks + 1 }
+
+// peers is how many members beside the holder must answer for heartbeats to
+// make sense: they bear the right, and replace a holder that dies.
+func (e *Epoch) peers() int { return max(e.Acks-1, e.Abandonments()) }
+
+func newEpoch(id string, members []string, d Detection, first Timing) *Epoch {
+	return &Epoch{
+		ID: id, Members: slices.Clone(members), Acks: len(members)/2 + 1,
+		PromiseMS: d.Promise.Milliseconds(), HoldMS: d.Hold.Milliseconds(),
+		FirstPromiseMS: first.Takeover.Milliseconds(), FirstHoldMS: first.Hold.Milliseconds(),
+	}
+}
+
+func (e *Epoch) plausible() error {
+	members := slices.Clone(e.Members)
+	slices.Sort(members)
+	switch {
+	case e.ID == "":
+		return fmt.Errorf("%w: epoch.id: empty", ErrImplausible)
+	case len(slices.Compact(members)) != len(e.Members):
+		return fmt.Errorf("%w: epoch.members: a member is there twice", ErrImplausible)
+	case e.Acks < 1 || e.Acks > len(e.Members):
+		return fmt.Errorf("%w: epoch.acks: %d, must be 1 to %d", ErrImplausible, e.Acks, len(e.Members))
+	case !spanned(e.HoldMS, e.PromiseMS):
+		return fmt.Errorf("%w: epoch.hold_ms: %d, must be above 0 and at most %v of promise_ms %d", ErrImplausible, e.HoldMS, clockMargin, e.PromiseMS)
+	case !spanned(e.FirstHoldMS, e.FirstPromiseMS):
+		return fmt.Errorf("%w: epoch.first_hold_ms: %d, must be above 0 and at most %v of first_promise_ms %d", ErrImplausible, e.FirstHoldMS, clockMargin, e.FirstPromiseMS)
+	}
+	return nil
+}
+
+// spanned: a right of hold ends before a promise that began later, by any clock.
+func spanned(hold, promise int64) bool {
+	return hold > 0 && float64(hold) <= clockMargin*float64(promise)
+}
+
+// bearing is how a term's own epoch is borne.
+type bearing struct {
+	epoch string             // the one confirmed by this process; "": none
+	begun Instant            // SEND of the write that began it
+	acked map[string]Instant // by member: SEND of the newest beat that it acknowledged
+	saved Instant            // when the right that comes of it was last saved
+}
+
+// borne is until when acknowledgements bear the record's epoch, if a beat does
+// so for each, and the epoch's own write, sent then, for first. A record
+// without an epoch needs none.
+func (m *Machine) borne(rec Record, sent Instant, first, each time.Duration) Instant {
+	e := rec.Epoch
+	if e == nil {
+		return never
+	}
+	b := &m.term.bearing
+	if e.ID != b.epoch {
+		return sent + first // not confirmed: nobody was asked to acknowledge it
+	}
+	// The holder is one of those who bear it.
+	need := e.Acks - 1
+	if need == 0 {
+		return never
+	}
+	var until []Instant
+	for _, id := range e.Members {
+		if id != m.members.Self {
+			until = append(until, max(b.begun+first, b.acked[id]+each))
+		}
+	}
+	slices.Sort(until)
+	if need > len(until) {
+		return 0
+	}
+	return until[len(until)-need]
+}
+
+// bears: a record with an epoch gives a right only to the term that began it,
+// which was never without one since. Others may have abandoned it meanwhile.
+func (m *Machine) bears(w write) bool {
+	e := w.rec.Epoch
+	return e == nil || m.term != nil && (w.begins || e.ID == m.term.bearing.epoch)
+}
+
+// borneRight is the part of the right that hangs on acknowledgements.
+func (m *Machine) borneRight(rec Record, sent Instant) Instant {
+	if rec.Epoch == nil {
+		return never
+	}
+	return m.borne(rec, sent, rec.Epoch.firstHold(), rec.Epoch.Hold())
+}
+
+// borneLimit is by when the kernel must have closed the address for lack of
+// acknowledgements, for other nodes' clocks that run 1 % fast (rule 12).
+func (m *Machine) borneLimit(rec Record, sent Instant) Instant {
+	if rec.Epoch == nil {
+		return never
+	}
+	margin := func(d time.Duration) time.Duration { return time.Duration(clockMargin * float64(d)) }
+	return m.borne(rec, sent, margin(rec.Epoch.firstPromise()), margin(rec.Epoch.Promise()))
+}
+
+// acknowledged counts an answer to a beat. After the right has ended none
+// counts, or what others have abandoned would live again.
+func (m *Machine) acknowledged(from string, sent Instant) {
+	e, b := m.term.rec.Epoch, &m.term.bearing
+	if e == nil || e.ID != b.epoch || m.now.Boot >= m.right() || !slices.Contains(e.Members, from) {
+		return
+	}
+	b.acked[from] = max(b.acked[from], sent)
+	// So that the next process of this boot knows how long it may go on. A short
+	// hold would be over before that one runs.
+	if every := max(e.Hold()/4, saveEvery); e.Hold() >= 4*saveEvery && m.now.Boot >= b.saved+every {
+		b.saved = m.now.Boot
+		m.save(0, m.state(false))
+	}
+}
+
+const saveEvery = 250 * time.Millisecond
