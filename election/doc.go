@@ -7,9 +7,11 @@
 //
 // # The promise
 //
-//	P1 At most one holder. At no instant do two nodes have the address on a link.
+//	P1 At most one holder. At no instant do two nodes' kernels answer for the
+//	   address: have it on a link whose fence, if there is one, is open.
 //	P2 Fast. When the holder dies, somebody healthy holds the address within
-//	   takeover, plus half of it if the watches had died too.
+//	   takeover, plus half of it if the watches had died too; in heartbeat mode
+//	   within the promise and a transaction.
 //	P3 Calm. A healthy holder keeps the address through leader changes of etcd,
 //	   slow disks, trouble on other nodes, and restarts of its own daemon.
 //	P4 Recoverable. Whatever state a crash leaves, the next start ends in a right
@@ -26,6 +28,10 @@
 //     [KernelLateness] (1.3 s; the worst seen). A call into the kernel that the
 //     kernel itself holds up (RTNL contention) for longer than the 120 ms kept
 //     free for it is undone as soon as it returns, but not before.
+//
+//   - The fence closes on time: it is a comparison with the clock that the kernel
+//     makes for every packet of the link. It is there as long as nobody takes it
+//     away by hand, and covers the link that the address is on.
 //
 //   - A process that was stopped in the middle of such a call is killed by a
 //     timer at most 20 ms after the latest safe instant (1 to 3 ms measured).
@@ -87,6 +93,43 @@
 //     it and nobody has renewed yet, wait. Where there is no record every other
 //     candidate waits, and then looks at the wire before it takes the address, for a
 //     claimant that no etcd it knows tells of.
+//
+// # Heartbeats
+//
+// A record in etcd cannot be quick: its right must outlast a leader change of
+// etcd. So the daemons may also hear each other. The record alone still says who
+// holds the address; the others only prove that its holder is gone. They prove
+// it of an [Epoch], which one write of the holder begins and any record without it
+// ends. The epoch names etcd's members of that time. Of n members a majority W,
+// the holder included, must acknowledge its beats, and n-W+1 must have abandoned
+// it before it is dead: one member at least would have to do both, and
+//
+//  11. a member that acknowledges a beat does not abandon the epoch before the
+//     promise has passed since it received it; it abandons for ever. The holder's
+//     right lasts hold, 0.9 promise, from the SEND of the beats that W
+//     acknowledged. The write that begins an epoch counts as its first beat, with
+//     the times of a plain record: a member sees it no earlier than it was sent.
+//     What a write without an outcome would begin or end binds besides what is
+//     confirmed. When the right has ended nothing brings the epoch back: no beat is
+//     sent, no answer counts, no renewal that is confirmed then. A process that
+//     starts may have abandoned an epoch in its former life, so it never
+//     acknowledges the one that its watch shows first; those that come later had
+//     not begun when the former life ended. Answers to reads and writes do not
+//     count as seen here, since they overtake each other. A candidate that knows of
+//     enough abandonments replaces the record at once, by a plain one. If its
+//     transaction commits late, the epoch is as dead then.
+//  12. Lifetimes in whole seconds are too coarse for this. A fence in the kernel
+//     (package vip) closes the address at an instant: 0.99 promise from the SENDs
+//     that bear the right. The instant is absolute. A process that is frozen
+//     between deciding and writing it writes an old one. The lifetime of rule 5
+//     stays, as in plain mode, so that what a dead daemon left goes soon.
+//  13. A holder goes back to a plain record before its right ends, when fewer
+//     members answer than could bear the epoch or prove it dead, when one answers
+//     that it cannot support it, when the members of etcd change, and before it is
+//     restarted. With members missing a plain record is taken over sooner than the
+//     long one of an epoch that nobody can prove dead. It begins another epoch once
+//     enough have answered without a break, the longer the shorter the last one
+//     lived.
 //
 // The ID of a write is the incarnation of its process, random for every start,
 // and a counter, which is as fresh as a random ID for each.
