@@ -182,18 +182,27 @@ func (m *Machine) startRead() {
 
 // campaign sends one takeover; a further one while the first has no answer.
 func (m *Machine) campaign() {
-	if m.flyingWrites() >= maxInFlight {
+	retry, most := m.cfg.Timing.Retry, maxInFlight
+	if m.deadInSight() {
+		retry, most = deadRetry, int(readTimeout/deadRetry)
+	}
+	if m.flyingWrites() >= most {
 		return
 	}
 	// A watch may show this node's own write before its outcome is here.
 	recent := m.campaigned >= m.seen.at || m.flying(m.seen.rec.ID)
-	if recent && !m.reached(m.campaigned+m.cfg.Timing.Retry) {
+	if recent && !m.reached(m.campaigned+retry) {
 		return
 	}
 	m.campaigned = m.now.Boot
 	m.send(write{expect: m.seen.raw, rec: m.taken(), timeout: readTimeout})
-	m.wakeAt(m.campaigned + m.cfg.Timing.Retry)
+	m.wakeAt(m.campaigned + retry)
 }
+
+// deadRetry spaces the takeovers from a holder that is known to be dead. A
+// member of etcd passes on what it is sent to a leader that died with the holder,
+// until it misses it: only a later one is kept for the next leader.
+const deadRetry = 100 * time.Millisecond
 
 // taken is the record of a term that begins now.
 func (m *Machine) taken() Record {
