@@ -1,0 +1,330 @@
+package election
+
+import (
+	"testing"
+	"time"
+)
+
+func TestEpochBegins(t *testing.T) {
+	for _, d := range []Detection{StandardDetection(), FastDetection()} {
+		c := beating(t, 3, d)
+		id := c.record().Epoch.ID
+		c.run(60 * sec)
+		if e := c.record().Epoch; c.holder() != c.nodes[0] || e == nil || e.ID != id {
+			t.Errorf("promise %v: the record is %s, want the epoch %s still", d.Promise, c.etcd, id)
+		}
+	}
+}
+
+// When the holder dies, the others need not wait for its record to run out.
+func TestDeadHolder(t *testing.T) {
+	for _, d := range []Detection{StandardDetection(), FastDetection()} {
+		for _, size := range []int{3, 5} {
+			c := beating(t, size, d)
+			c.nodes[0].crash()
+			took := c.runUntil(20*sec, func() bool { h := c.holder(); return h != nil && h != c.nodes[0] })
+			if took > d.Promise+100*ms {
+				t.Errorf("promise %v, %d masters: taken over after %v", d.Promise, size, took)
+			}
+			if r := c.record(); r.Epoch != nil {
+				t.Errorf("the taker's first record is %s, want a plain one", c.etcd)
+			}
+		}
+	}
+}
+
+// The right counts from the SEND of the beat, however slow the network is.
+func TestAckCountsFromTheSend(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a, e := c.nodes[0], c.record().Epoch
+	c.net = func(_, _ *node, _ Message) time.Duration { return 120 * ms }
+	c.run(300 * ms)
+	for range 200 {
+		c.run(7 * ms)
+		newest := Instant(0)
+		for id, at := range a.m.term.bearing.acked {
+			newest = max(newest, at)
+			if id == a.member {
+				t.Fatal("the holder acknowledges its own beats")
+			}
+		}
+		if c.now-newest < 240*ms {
+			t.Fatalf("an ack counts from %v at %v, but the way and back takes 240 ms", newest, c.now)
+		}
+		if got := a.m.right(); got > newest+e.Hold() {
+			t.Fatalf("right until %v, want %v after %v", got, e.Hold(), newest)
+		}
+	}
+}
+
+// Whatever order a holder finds things in that was frozen beyond its right: its
+// epoch is over, and the kernel has closed the address meanwhile.
+func TestNothingCountsAfterTheRight(t *testing.T) {
+	for name, thaw := range map[string]func(*node){
+		"the time first":  (*node).thaw,
+		"the inbox first": func(n *node) { n.frozen = false; n.drain() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := beating(t, 3, StandardDetection())
+			a, id := c.nodes[0], c.record().Epoch.ID
+			c.net = func(from, to *node, m Message) time.Duration {
+				if m.Kind == Ack {
+					return 30 * ms // so that some wait when it thaws
+				}
+				return ms
+			}
+			c.run(sec)
+			c.runUntil(sec, func() bool { return a.m.beats.next > c.now+145*ms }) // a beat was just sent
+			a.frozen = true
+			c.run(1110 * ms)
+			if len(a.inbox) == 0 {
+				t.Fatal("no ack waits")
+			}
+			beats := a.count(Beat)
+			thaw(a)
+			if a.m.serving() || a.m.term != nil {
+				t.Errorf("serves at %v until %v by what came late", c.now, a.m.right())
+			}
+			c.run(ms)
+			if a.count(Beat) != beats {
+				t.Error("beats go on after the right")
+			}
+			c.runUntil(5*sec, func() bool { return c.holder() != nil })
+			if e := c.record().Epoch; e != nil && e.ID == id {
+				t.Errorf("the epoch lives on: %s", c.etcd)
+			}
+		})
+	}
+}
+
+// A process that starts denies the epoch it finds, which the process before it
+// may have abandoned; the holder goes to plain, and later to another epoch.
+func TestEpochFoundAtTheStartIsDenied(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a, b, id := c.nodes[0], c.nodes[1], c.record().Epoch.ID
+	b.crash()
+	b.sent = nil
+	b.start()
+	c.run(200 * ms)
+	said := map[Verdict]int{}
+	for _, m := range b.sent {
+		if m.Kind == Ack && m.Epoch == id {
+			said[m.Verdict]++
+		}
+	}
+	if said[Denied] == 0 || said[Promised] != 0 {
+		t.Errorf("answers %v, want denials alone", said)
+	}
+	served := true
+	took := c.runUntil(5*sec, func() bool { served = served && c.holder() == a; return c.record().Epoch == nil })
+	if took > 2*sec || !served {
+		t.Errorf("plain after %v, served: %v", took, served)
+	}
+	c.runUntil(20*sec, func() bool { served = served && c.holder() == a; return c.record().Epoch != nil })
+	if e := c.record().Epoch; e == nil || e.ID == id || !served {
+		t.Errorf("the record is %s, want another epoch; served: %v", c.etcd, served)
+	}
+}
+
+// Nobody abandons before the promise has passed since it received a beat, and
+// those who never got one wait longer, from when they saw the epoch.
+func TestAbandonAfterThePromise(t *testing.T) {
+	gaveUp := func(n *node) bool { return n.m.epoch.abandoned }
+	t.Run("beaten", func(t *testing.T) {
+		c := beating(t, 3, StandardDetection())
+		b := c.nodes[1]
+		c.nodes[0].frozen = true
+		c.run(10 * ms)
+		last := b.m.epoch.beat
+		c.runUntil(5*sec, func() bool { return gaveUp(b) })
+		if got := c.now - last; got != b.m.epoch.epoch.Promise() {
+			t.Errorf("abandoned %v after the last beat, want the promise", got)
+		}
+	})
+	t.Run("never beaten", func(t *testing.T) {
+		c := newCluster(t, 3, StandardDetection())
+		b := c.nodes[1]
+		c.net = func(_, _ *node, m Message) time.Duration {
+			if m.Kind == Beat && m.Epoch != "" {
+				return lost
+			}
+			return ms
+		}
+		c.runUntil(20*sec, func() bool { return b.m.epoch.epoch != nil })
+		c.nodes[0].crash()
+		first := c.now
+		c.runUntil(10*sec, func() bool { return gaveUp(b) })
+		if got := c.now - first; got != b.m.epoch.epoch.firstPromise() {
+			t.Errorf("abandoned %v after it was first seen, want the first promise", got)
+		}
+	})
+	t.Run("restarted", func(t *testing.T) {
+		c := beating(t, 3, StandardDetection())
+		b := c.nodes[1]
+		c.nodes[0].crash()
+		c.run(500 * ms)
+		b.crash()
+		b.start() // its former life has promised a second and more
+		first := c.now
+		c.runUntil(10*sec, func() bool { return gaveUp(b) })
+		if got := c.now - first; got < 4500*ms {
+			t.Errorf("abandoned %v after the start, want the first promise", got)
+		}
+	})
+}
+
+// Only the members that the record's own epoch names can prove it dead.
+func TestAbandonmentsOfTheEpochsMembers(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	b, e := c.nodes[1], c.record().Epoch
+	c.nodes[0].crash()
+	c.nodes[2].crash()
+	c.runUntil(5*sec, func() bool { return b.m.epoch.abandoned })
+	b.event(Members{Self: "m2", Voters: []string{"m1", "m2", "m3", "m4"}})
+	for _, m := range []Message{
+		{Kind: Abandoned, From: "m4", Epoch: e.ID},
+		{Kind: Abandoned, From: "m2", Epoch: e.ID},
+		{Kind: Abandoned, From: "m3", Epoch: "another"},
+	} {
+		b.event(Heard{m})
+		if b.m.epoch.dead != 0 {
+			t.Fatalf("dead by %+v", m)
+		}
+	}
+	b.event(Heard{Message{Kind: Abandoned, From: "m3", Epoch: e.ID}})
+	if b.m.epoch.dead == 0 {
+		t.Error("alive, though two of three have abandoned it")
+	}
+}
+
+// A renewal that is confirmed after the acknowledgements ended revives nothing.
+func TestLateRenewalDoesNotRevive(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a, id := c.nodes[0], c.record().Epoch.ID
+	a.fromEtcd = 3 * sec
+	before := len(a.writes)
+	c.runUntil(5*sec, func() bool { return len(a.writes) > before })
+	a.toEtcd = lost
+	c.cut(a, c.nodes[1])
+	c.cut(a, c.nodes[2])
+	for range 400 {
+		c.run(10 * ms)
+		if c.now > a.m.epoch.beat+c.nodes[0].cfg.Detection.Promise && a.m.serving() {
+			t.Fatalf("serves at %v, nobody acknowledges since %v", c.now, a.m.epoch.beat)
+		}
+	}
+	if e := c.record().Epoch; e != nil && e.ID == id {
+		t.Errorf("the epoch was not succeeded: %s", c.etcd)
+	}
+}
+
+// The next process of the node could not wait for acknowledgements.
+func TestPlainBeforeARestart(t *testing.T) {
+	for _, d := range []Detection{StandardDetection(), FastDetection()} {
+		c := beating(t, 3, d)
+		a := c.nodes[0]
+		a.event(Stop{Restart: true})
+		took := c.runUntil(sec, func() bool { return a.dead })
+		if r := c.record(); !a.dead || r.Epoch != nil || r.Node != "n1" {
+			t.Errorf("promise %v: exit %v after %v, the record is %s", d.Promise, a.dead, took, c.etcd)
+		}
+		if a.saved == nil || a.saved.Right < c.now+2500*ms {
+			t.Errorf("promise %v: saved %+v at %v, want the right of a plain record", d.Promise, a.saved, c.now)
+		}
+		c.run(500 * ms)
+		a.start()
+		moved := false
+		c.runUntil(20*sec, func() bool { moved = moved || !a.answers(); return c.record().Epoch != nil })
+		if moved || c.record().Epoch == nil {
+			t.Errorf("promise %v: off the link: %v; the record is %s", d.Promise, moved, c.etcd)
+		}
+	}
+}
+
+// A standby that goes, and one that comes back, do not move the address.
+func TestStandbyGoesAndReturns(t *testing.T) {
+	for _, d := range []Detection{StandardDetection(), FastDetection()} {
+		c := beating(t, 3, d)
+		a, b := c.nodes[0], c.nodes[1]
+		b.crash()
+		gap := false
+		took := c.runUntil(5*sec, func() bool { gap = gap || c.holder() != a; return c.record().Epoch == nil })
+		if took > d.Hold || gap {
+			t.Errorf("promise %v: plain after %v, served without a gap: %v", d.Promise, took, !gap)
+		}
+		c.run(10 * sec)
+		b.start()
+		took = c.runUntil(30*sec, func() bool { gap = gap || c.holder() != a; return c.record().Epoch != nil })
+		if took > 15*sec || took < calmFirst || gap {
+			t.Errorf("promise %v: an epoch again after %v, served without a gap: %v", d.Promise, took, !gap)
+		}
+	}
+}
+
+func TestHandoverFromAnEpoch(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a, b := c.nodes[0], c.nodes[1]
+	a.event(HandOver{Token: 1, To: "n2"})
+	took := c.runUntil(sec, func() bool { return c.holder() == b })
+	if c.holder() != b || c.record().Epoch != nil {
+		t.Errorf("after %v the record is %s, want a plain one of n2", took, c.etcd)
+	}
+	c.run(20 * sec)
+	if c.holder() != b || c.record().Epoch == nil {
+		t.Errorf("the record is %s, want an epoch of n2", c.etcd)
+	}
+}
+
+// The fence closes before those who bear the right may abandon it.
+func TestFenceWithinThePromises(t *testing.T) {
+	for _, d := range []Detection{StandardDetection(), FastDetection()} {
+		c := beating(t, 5, d)
+		a := c.nodes[0]
+		i := time.Duration(0)
+		c.net = func(_, _ *node, m Message) time.Duration {
+			i++
+			if i%7 == 0 {
+				return lost
+			}
+			return i % 5 * 9 * ms
+		}
+		for range 2000 {
+			c.run(3 * ms)
+			e := c.record().Epoch
+			if e == nil || a.m.term.bearing.epoch != e.ID {
+				continue
+			}
+			promised := 1 // its own
+			for _, o := range c.nodes[1:] {
+				if s := o.m.epoch; s.epoch != nil && s.epoch.ID == e.ID && !s.abandoned &&
+					a.fence <= max(s.first+e.firstPromise(), s.beat+e.Promise()) {
+					promised++
+				}
+			}
+			if promised < e.Acks {
+				t.Fatalf("promise %v: the fence is open until %v by the promises of %d members, want %d", d.Promise, a.fence, promised, e.Acks)
+			}
+		}
+	}
+}
+
+// What is saved in an epoch lets the next process keep the address, and never
+// promises more than is acknowledged.
+func TestCrashInAnEpoch(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a := c.nodes[0]
+	for range 300 {
+		c.run(11 * ms)
+		if a.saved.Right > a.m.right() {
+			t.Fatalf("saved until %v, the right is %v", a.saved.Right, a.m.right())
+		}
+	}
+	a.crash()
+	c.run(300 * ms)
+	a.start()
+	gap := false
+	c.runUntil(20*ms, func() bool { gap = gap || !a.answers(); return c.record().Epoch == nil })
+	if gap || c.holder() != a || c.record().Epoch != nil {
+		t.Errorf("off the link: %v; the record is %s", gap, c.etcd)
+	}
+}
