@@ -328,3 +328,37 @@ func TestCrashInAnEpoch(t *testing.T) {
 		t.Errorf("off the link: %v; the record is %s", gap, c.etcd)
 	}
 }
+
+// A plain write may be found by the refusal of the one after it, before its own
+// confirmation is here: then the epoch is over.
+func TestPlainFoundByRefusal(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a := c.nodes[0]
+	a.fromEtcd = 200 * ms // of the first
+	c.nodes[2].crash()
+	before := len(a.writes)
+	c.runUntil(2*sec, func() bool { return len(a.writes) > before })
+	a.fromEtcd = ms
+	c.run(3 * sec)
+	if r := c.record(); c.holder() != a || r.Epoch != nil {
+		t.Errorf("holder %v, record %s", c.holder(), c.etcd)
+	}
+}
+
+// The same while the address is being given away.
+func TestPlainFoundWhileLeaving(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a, b := c.nodes[0], c.nodes[1]
+	a.fromEtcd = 500 * ms
+	c.nodes[2].crash()
+	before := len(a.writes)
+	c.runUntil(2*sec, func() bool { return len(a.writes) > before })
+	a.noClear = true
+	a.event(HandOver{Token: 1, To: "n2"})
+	c.run(700 * ms)
+	a.noClear, a.fromEtcd = false, ms
+	c.run(2 * sec)
+	if c.holder() != b {
+		t.Errorf("the record is %s, want it handed over", c.etcd)
+	}
+}

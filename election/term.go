@@ -45,6 +45,17 @@ func (m *Machine) bear(was, is *Epoch, sent Instant) {
 	m.beats.modeTurned(was, is, m.now.Boot, old)
 }
 
+// found takes in that the term's record is this value by now. That gives no right,
+// and ends an epoch that it does not bear.
+func (m *Machine) found(raw string, rec Record) {
+	t := m.term
+	was := t.rec.Epoch
+	t.raw, t.rec = raw, rec
+	if e := rec.Epoch; e == nil || e.ID != t.bearing.epoch {
+		m.bear(was, nil, 0)
+	}
+}
+
 // settle forgets the writes that can commit no more, because they expected
 // another value than the term's.
 func (m *Machine) settle() {
@@ -352,7 +363,7 @@ func (m *Machine) committed(w write) {
 	if m.leave != nil && m.leave.step >= stepClear {
 		// A renewal that was still under way: the record is this value now, and
 		// what was sent to give it away expected another one.
-		m.term.raw, m.term.rec = w.value, w.rec
+		m.found(w.value, w.rec)
 		m.settle()
 		m.leave.tried = 0
 		return
@@ -384,7 +395,7 @@ func (m *Machine) refused(w write, current string) {
 	}
 	if m.seen.raw != "" && m.seen.bad == nil && m.mine(m.seen.rec) {
 		// An earlier write of ours had committed. Reading that gives no right.
-		m.term.raw, m.term.rec = m.seen.raw, m.seen.rec
+		m.found(m.seen.raw, m.seen.rec)
 		m.renewNow()
 		m.beats.tried = 0
 		if m.leave != nil {
