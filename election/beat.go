@@ -105,7 +105,10 @@ func (m *Machine) driveBeats() {
 	to := slices.Clone(m.members.Voters)
 	if e := m.term.rec.Epoch; epoch != "" {
 		to = append(to, e.Members...)
-		every = max(min(m.cfg.Detection.Beat, e.Hold()/4), time.Millisecond)
+		every = e.Hold() / 4
+		if d := m.cfg.Detection; d.On() {
+			every = min(every, d.Beat)
+		}
 		m.ownBeat(epoch)
 	}
 	b.seq++

@@ -48,6 +48,7 @@ type node struct {
 	toEtcd, fromEtcd time.Duration // of a transaction and its answer, or lost
 	watch            time.Duration // until a change is seen, or lost
 	shown            Instant       // the watch keeps the order
+	watches          int
 	noClear          bool          // the kernel does not remove the address
 
 	until Instant // kernel: when the address goes by the node's clock; 0: not there
@@ -265,7 +266,10 @@ func (n *node) drain() {
 }
 
 // rewatch is a linearizable read of the record and a watch from there.
-func (n *node) rewatch() { n.event(Observed{Value: n.c.etcd}) }
+func (n *node) rewatch() {
+	n.watches++
+	n.event(Observed{Value: n.c.etcd})
+}
 
 func (n *node) event(ev Event) {
 	switch {
@@ -362,7 +366,12 @@ func (c *cluster) transact(a Write) Wrote {
 	for _, n := range c.nodes {
 		if n.watch != lost {
 			n.shown = max(n.shown, c.now+n.watch)
-			n.eventLater(n.shown-c.now, Observed{Value: a.Value, Live: true})
+			watch := n.watches
+			c.after(n.shown-c.now, func() {
+				if watch == n.watches {
+					n.event(Observed{Value: a.Value, Live: true})
+				}
+			})
 		}
 	}
 	return Wrote{ID: a.ID, Outcome: Committed}

@@ -362,3 +362,19 @@ func TestPlainFoundWhileLeaving(t *testing.T) {
 		t.Errorf("the record is %s, want it handed over", c.etcd)
 	}
 }
+
+// Until etcd confirms that heartbeats are off, they go on as they were.
+func TestDetectionOffWhileEtcdStalls(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a := c.nodes[0]
+	a.toEtcd = lost
+	a.sent = nil
+	a.event(Retime{Timing: a.cfg.Timing})
+	c.run(2 * sec)
+	if n := a.count(Beat) / 2; n < 7 || n > 14 {
+		t.Errorf("%d beats in 2 s, want one every %v", n, StandardDetection().Hold/4)
+	}
+	if c.holder() != a {
+		t.Error("the holder does not serve any more")
+	}
+}
