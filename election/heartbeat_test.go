@@ -378,3 +378,24 @@ func TestDetectionOffWhileEtcdStalls(t *testing.T) {
 		t.Error("the holder does not serve any more")
 	}
 }
+
+// The first record with an epoch may ask the others to wait shorter than the
+// record before it: with a configuration that was made shorter just then.
+func TestEpochWithShorterTimes(t *testing.T) {
+	short := Timing{Hold: 1500 * ms, Takeover: MinTakeoverFor(1500 * ms), Renewal: 400 * ms, Retry: 200 * ms}
+	for after := range 40 {
+		c := newCluster(t, 3, Detection{})
+		a := c.nodes[0]
+		a.event(Retime{Timing: DeriveTiming(2 * sec), Detection: StandardDetection()})
+		c.run(calmFirst + Instant(after)*10*ms)
+		if c.record().Epoch != nil {
+			if after == 0 {
+				t.Fatal("an epoch too early")
+			}
+			break
+		}
+		a.event(Retime{Timing: short, Detection: StandardDetection()})
+		a.toEtcd = lost // else the next record would be a plain one first
+		c.run(500 * ms)
+	}
+}

@@ -262,13 +262,24 @@ func (m *Machine) renewed(old Record) Record {
 // shortens reports whether what is saved, or what the kernel has, reaches
 // further than the record allows.
 func (m *Machine) shortens(rec Record) bool {
-	return m.reach.right > m.now.Boot+rec.Hold() || m.reach.limit > m.now.Boot+kernelSpan(rec) || !m.kernelWithin(rec)
+	right, limit := m.reaches(rec)
+	return m.reach.right > right || m.reach.limit > limit || !m.kernelWithin(limit)
 }
 
-// kernelWithin: has the kernel removed the address, even late, in time for the
-// record?
-func (m *Machine) kernelWithin(rec Record) bool {
-	return m.addr.state == absent || m.addr.until+KernelLateness+killLateness <= m.now.Boot+kernelSpan(rec)
+// reaches is until when a record that is sent now lets this node serve, and the
+// kernel have the address. One that begins an epoch is waited out like the plain
+// record before it: others may abandon it as soon.
+func (m *Machine) reaches(rec Record) (right, limit Instant) {
+	right, limit = m.now.Boot+rec.Hold(), m.now.Boot+kernelSpan(rec)
+	if e := rec.Epoch; e != nil && e.ID != m.term.bearing.epoch {
+		right, limit = min(right, m.borneRight(rec, m.now.Boot)), min(limit, m.borneLimit(rec, m.now.Boot))
+	}
+	return right, limit
+}
+
+// kernelWithin: has the kernel removed the address, even late, by limit?
+func (m *Machine) kernelWithin(limit Instant) bool {
+	return m.addr.state == absent || m.addr.until+KernelLateness+killLateness <= limit
 }
 
 // prepareShorter makes a write that shortens hold or takeover safe before it is
@@ -277,19 +288,18 @@ func (m *Machine) kernelWithin(rec Record) bool {
 // itself, since the unsettled write counts.
 func (m *Machine) prepareShorter(rec Record) bool {
 	t := m.term
+	right, limit := m.reaches(rec)
 	if t.shorten == 0 {
 		t.shorten = m.newSeq()
 		s := m.state(false)
-		s.Right = min(s.Right, m.now.Boot+rec.Hold())
-		s.Limit = min(s.Limit, m.now.Boot+kernelSpan(rec))
+		s.Right, s.Limit = min(s.Right, right), min(s.Limit, limit)
 		m.reachSince = reach{}
 		m.save(t.shorten, s)
 	}
 	if !t.shortenOK {
 		return false
 	}
-	limit := m.now.Boot + kernelSpan(rec)
-	if m.kernelWithin(rec) {
+	if m.kernelWithin(limit) {
 		return true
 	}
 	if m.reached(m.addr.retryAt) {
