@@ -176,8 +176,10 @@ func (m *Machine) deadInSight() bool {
 	return ok
 }
 
-// relied: a holder counts on the promise of this node, which is about to end.
+// relied: a holder counts on the promise of this node, which is about to end. It
+// is told so with the first beat since; if it goes on with the others, it goes on.
 func (m *Machine) relied() bool {
 	e := &m.epoch
-	return e.epoch != nil && m.term == nil && !e.refused && !e.abandoned && e.beat != 0 && !m.reached(e.beat+e.epoch.Promise())
+	return e.epoch != nil && m.term == nil && !e.refused && !e.abandoned && e.beat != 0 &&
+		!m.reached(min(e.beat, m.stopAt)+e.epoch.Promise())
 }

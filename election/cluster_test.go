@@ -49,7 +49,7 @@ type node struct {
 	watch            time.Duration // until a change is seen, or lost
 	shown            Instant       // the watch keeps the order
 	watches          int
-	noClear          bool          // the kernel does not remove the address
+	noClear          bool // the kernel does not remove the address
 
 	until Instant // kernel: when the address goes by the node's clock; 0: not there
 	fence Instant // kernel

@@ -99,6 +99,9 @@ func (m *Machine) commandShutdown(e Shutdown) {
 
 // commandStop: what has been cleared already is given away, whoever follows.
 func (m *Machine) commandStop(e Stop) {
+	if !m.stopping() {
+		m.stopAt = m.now.Boot
+	}
 	switch {
 	case m.stopping():
 	case e.Restart && !m.down && (m.leave == nil || m.leave.step < stepClear):

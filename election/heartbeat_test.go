@@ -399,3 +399,20 @@ func TestEpochWithShorterTimes(t *testing.T) {
 		c.run(500 * ms)
 	}
 }
+
+// A standby that is stopped goes as soon as the holder does not need it any more:
+// of five it never did.
+func TestStandbyStops(t *testing.T) {
+	for _, size := range []int{3, 5} {
+		for _, d := range []Detection{StandardDetection(), FastDetection()} {
+			c := beating(t, size, d)
+			a, b := c.nodes[0], c.nodes[1]
+			b.event(Stop{})
+			gap := false
+			took := c.runUntil(10*sec, func() bool { gap = gap || c.holder() != a; return b.dead })
+			if took > d.Promise+50*ms || gap {
+				t.Errorf("%d masters, promise %v: exit after %v, served without a gap: %v", size, d.Promise, took, !gap)
+			}
+		}
+	}
+}

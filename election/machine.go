@@ -69,6 +69,7 @@ type Machine struct {
 	drained     bool
 	down        bool    // the node is about to go down
 	stopBy      Instant // 0: not stopping
+	stopAt      Instant // when that was told
 	restart     bool    // stopping, for another process that follows at once
 	freshened   bool    // restarting: the address was set once more
 	exited      bool
