@@ -43,6 +43,9 @@ func (m *Machine) watched(s sighting) {
 // heardBeat answers. In an epoch the answer is a promise.
 func (m *Machine) heardBeat(msg Message) {
 	verdict := Promised
+	if msg.Epoch == "" && !m.etcd.Local {
+		verdict = Denied // it might not see an epoch that is begun
+	}
 	if msg.Epoch != "" {
 		e := &m.epoch
 		switch {

@@ -225,7 +225,7 @@ func (m *Machine) noEpoch() string {
 	n := 0
 	for _, id := range voters {
 		h := m.beats.heard[id]
-		if id != m.members.Self && h.verdict != Leaving && h.at != 0 && !m.reached(h.at+plainFresh) {
+		if id != m.members.Self && h.verdict == Promised && !m.reached(h.at+plainFresh) {
 			n++
 		}
 	}

@@ -416,3 +416,35 @@ func TestStandbyStops(t *testing.T) {
 		}
 	}
 }
+
+// A standby whose watch is gone can support no new epoch: none is begun again
+// and again.
+func TestStandbyWithoutAWatch(t *testing.T) {
+	c := newCluster(t, 3, StandardDetection())
+	b := c.nodes[1]
+	b.watch = lost
+	b.watches++
+	b.event(Etcd{Local: false, Reason: "stopped"})
+	epochs := map[string]bool{}
+	c.runUntil(300*sec, func() bool {
+		if e := c.record().Epoch; e != nil {
+			epochs[e.ID] = true
+		}
+		return false
+	})
+	if len(epochs) > 0 {
+		t.Errorf("%d epochs in 5 minutes, want none", len(epochs))
+	}
+}
+
+// For a while the shell may not know its own member: that must not silence it.
+func TestOwnMemberForgotten(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a := c.nodes[0]
+	a.event(Members{})
+	gap := false
+	c.runUntil(10*sec, func() bool { gap = gap || c.holder() != a; return false })
+	if gap {
+		t.Errorf("the address moved: %s", c.etcd)
+	}
+}

@@ -243,7 +243,7 @@ type Verdict uint8
 // The verdicts.
 const (
 	Promised Verdict = iota + 1 // not abandoned before the promise has passed; in plain mode: heard
-	Denied                      // heard, but not supported
+	Denied                      // heard, but not supported; in plain mode: could not see an epoch begin
 	Leaving                     // promised, by a daemon that is about to end
 )
 
