@@ -68,6 +68,9 @@ func (e *Epoch) plausible() error {
 		return fmt.Errorf("%w: epoch.acks: %d, must be 1 to %d", ErrImplausible, e.Acks, len(e.Members))
 	case !spanned(e.HoldMS, e.PromiseMS):
 		return fmt.Errorf("%w: epoch.hold_ms: %d, must be above 0 and at most %v of promise_ms %d", ErrImplausible, e.HoldMS, clockMargin, e.PromiseMS)
+	case e.PromiseMS > e.FirstPromiseMS || e.FirstPromiseMS > MaxTakeover.Milliseconds():
+		// Who restarts waits the first promise, and may have made the other before.
+		return fmt.Errorf("%w: epoch.first_promise_ms: %d, must be promise_ms %d to %d", ErrImplausible, e.FirstPromiseMS, e.PromiseMS, MaxTakeover.Milliseconds())
 	case !spanned(e.FirstHoldMS, e.FirstPromiseMS):
 		return fmt.Errorf("%w: epoch.first_hold_ms: %d, must be above 0 and at most %v of first_promise_ms %d", ErrImplausible, e.FirstHoldMS, clockMargin, e.FirstPromiseMS)
 	}

@@ -29,6 +29,16 @@ func TestImplausible(t *testing.T) {
 		{"takeover too short", change(good, func(r *Record) { r.TakeoverMS = 999 }), "takeover_ms"},
 		{"takeover too long", change(good, func(r *Record) { r.TakeoverMS = 60_001 }), "takeover_ms"},
 		{"no hold", change(good, func(r *Record) { r.HoldMS = 0 }), "hold_ms"},
+		{"an epoch in a plain record", change(inEpoch(nil), func(r *Record) { r.Mode = ModePlain }), "epoch"},
+		{"an epoch that is given away", change(inEpoch(nil), func(r *Record) { r.Offer = "x" }), "epoch"},
+		{"an epoch without id", inEpoch(func(e *Epoch) { e.ID = "" }).encode(), "epoch.id"},
+		{"a member twice", inEpoch(func(e *Epoch) { e.Members[1] = "c" }).encode(), "epoch.members"},
+		{"no acks", inEpoch(func(e *Epoch) { e.Acks = 0 }).encode(), "epoch.acks"},
+		{"more acks than members", inEpoch(func(e *Epoch) { e.Acks = 4 }).encode(), "epoch.acks"},
+		{"hold too near the promise", inEpoch(func(e *Epoch) { e.HoldMS = 1199 }).encode(), "epoch.hold_ms"},
+		{"first hold too near the promise", inEpoch(func(e *Epoch) { e.FirstHoldMS = 4499 }).encode(), "epoch.first_hold_ms"},
+		{"first promise below the promise", inEpoch(func(e *Epoch) { e.FirstPromiseMS, e.FirstHoldMS = 1100, 100 }).encode(), "epoch.first_promise_ms"},
+		{"first promise too long", inEpoch(func(e *Epoch) { e.FirstPromiseMS = 60_001 }).encode(), "epoch.first_promise_ms"},
 		{"hold above takeover", change(good, func(r *Record) { r.HoldMS = 4500 }), "hold_ms"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -41,6 +51,19 @@ func TestImplausible(t *testing.T) {
 	if got, err := DecodeRecord(good.encode() + "\n"); err != nil || got != good {
 		t.Errorf("got %+v, %v, want the record", got, err)
 	}
+	if _, err := DecodeRecord(inEpoch(nil).encode()); err != nil {
+		t.Errorf("a record with an epoch: %v", err)
+	}
+}
+
+// inEpoch is another node's record in heartbeat mode.
+func inEpoch(do func(*Epoch)) Record {
+	r := record("n2", 13400*ms, 15*sec)
+	r.Mode, r.Epoch = ModeHeartbeat, newEpoch("n2-1", []string{"a", "b", "c"}, StandardDetection(), DeriveTiming(DefaultEtcdElection))
+	if do != nil {
+		do(r.Epoch)
+	}
+	return r
 }
 
 func change(r Record, do func(*Record)) string {
@@ -49,7 +72,7 @@ func change(r Record, do func(*Record)) string {
 }
 
 // fields are what an error may name beside text that is no JSON at all.
-var fields = []string{"schema", "mode", "id", "node", "wait", "since_ms", "renewal", "hold_ms", "takeover_ms", "offer", "move", "not a JSON record", "after the JSON"}
+var fields = []string{"schema", "mode", "id", "node", "wait", "since_ms", "renewal", "hold_ms", "takeover_ms", "offer", "move", "epoch", "not a JSON record", "after the JSON"}
 
 func FuzzDecodeRecord(f *testing.F) {
 	good := record("n2", 3*sec, 4500*ms)
