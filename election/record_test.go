@@ -125,6 +125,16 @@ func TestTiming(t *testing.T) {
 		if got.Hold < got.MinHoldFor(election) {
 			t.Errorf("election timeout %v: hold %v is below %v", election, got.Hold, got.MinHoldFor(election))
 		}
+		long := beatTiming(got)
+		if err := long.CheckSafe(); err != nil || long.Takeover < got.Takeover {
+			t.Errorf("election timeout %v: %+v in an epoch: %v", election, long, err)
+		}
+		if long.Hold < long.MinHoldFor(election) {
+			t.Errorf("election timeout %v: hold %v in an epoch is below %v", election, long.Hold, long.MinHoldFor(election))
+		}
+	}
+	if got := beatTiming(want); got.Hold != 13400*ms || got.Takeover != 15*sec {
+		t.Errorf("%+v in an epoch, want hold 13.4 s and takeover 15 s", got)
 	}
 	for name, bad := range map[string]Timing{
 		"above 0":   {Takeover: 4500 * ms},

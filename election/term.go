@@ -213,7 +213,7 @@ func (m *Machine) renewalDue(turn turn) Instant {
 // pace is how often this term renews.
 func (m *Machine) pace() Timing {
 	if m.term.bearing.epoch != "" {
-		return beatTiming()
+		return beatTiming(m.cfg.Timing)
 	}
 	return m.cfg.Timing
 }
@@ -238,7 +238,7 @@ func (m *Machine) nextRecord(turn turn) Record {
 		return rec
 	}
 	rec.Mode = ModeHeartbeat
-	long := beatTiming()
+	long := beatTiming(m.cfg.Timing)
 	rec.HoldMS, rec.TakeoverMS = long.Hold.Milliseconds(), long.Takeover.Milliseconds()
 	return rec
 }

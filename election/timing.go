@@ -71,12 +71,19 @@ func detection(beat, promise time.Duration) Detection {
 // On reports whether there are to be heartbeats.
 func (d Detection) On() bool { return d.Promise > 0 }
 
-// beatTiming is that of a record with an epoch. It is long: a dead holder is
-// found by heartbeats, so writes can be few and etcd slow.
-func beatTiming() Timing {
+// beatTiming is that of a record with an epoch, for a plain timing. It is long: a
+// dead holder is found by heartbeats, so writes can be few and etcd slow. It rides
+// out all that the plain one does.
+func beatTiming(plain Timing) Timing {
 	t := Timing{Takeover: 15 * time.Second, Renewal: 4 * time.Second, Retry: time.Second}
 	t.Hold = time.Duration(clockMargin*float64(t.Takeover)) - KernelLateness - killLateness - clearAllowance
 	t.Hold = t.Hold / (100 * time.Millisecond) * (100 * time.Millisecond)
+	if need := plain.Hold + t.Renewal - plain.Renewal + t.Retry - plain.Retry; need > t.Hold {
+		t.Hold, t.Takeover = need, MinTakeoverFor(need)
+	}
+	if t.Takeover > MaxTakeover {
+		return plain
+	}
 	return t
 }
 
