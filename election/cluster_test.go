@@ -38,6 +38,7 @@ type node struct {
 	lives  int
 	cfg    Config
 	rate   float64 // of its clock
+	base   Instant // what it showed at 0
 	m      *Machine
 	dead   bool // no process
 	frozen bool // the process does not run: what comes waits
@@ -50,6 +51,8 @@ type node struct {
 	shown            Instant       // the watch keeps the order
 	watches          int
 	noClear          bool // the kernel does not remove the address
+	noSave           bool // the disk takes nothing
+	saves            int
 
 	until Instant // kernel: when the address goes by the node's clock; 0: not there
 	fence Instant // kernel
@@ -211,7 +214,16 @@ func (n *node) judgeWrite(a Write) {
 	}
 }
 
-func (n *node) clock() Instant { return Instant(float64(n.c.now) * n.rate) }
+func (n *node) clock() Instant { return n.clockAt(n.c.now) }
+
+func (n *node) clockAt(now Instant) Instant { return n.base + Instant(float64(now)*n.rate) }
+
+// setRate makes the clock go faster or slower from now on.
+func (n *node) setRate(rate float64) {
+	was := n.clock()
+	n.rate, n.base = rate, 0
+	n.base = was - n.clock()
+}
 
 // answers: does this node's kernel take packets for the address? It removes it
 // as late as it may.
@@ -224,7 +236,11 @@ func (n *node) realNext() Instant {
 	if n.dead || n.frozen || n.m.Next() == never {
 		return never
 	}
-	return max(n.c.now, Instant(math.Ceil(float64(n.m.Next())/n.rate)))
+	at := Instant(math.Ceil(float64(n.m.Next()-n.base) / n.rate))
+	for n.clockAt(at) < n.m.Next() { // by rounding
+		at++
+	}
+	return max(n.c.now, at)
 }
 
 // start begins a process, and tells it what the shell would.
@@ -322,8 +338,11 @@ func (n *node) perform(acts []Action) {
 			n.sent = append(n.sent, a.Message)
 			n.c.post(n, a)
 		case Save:
-			n.saved = a.State
-			n.eventLater(ms, Saved{Seq: a.Seq, OK: true})
+			n.saves++
+			if !n.noSave {
+				n.saved = a.State
+			}
+			n.eventLater(ms, Saved{Seq: a.Seq, OK: !n.noSave})
 		case Publish:
 			n.peer = a.Peer
 			n.c.tellPeers()

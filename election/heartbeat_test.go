@@ -448,3 +448,17 @@ func TestOwnMemberForgotten(t *testing.T) {
 		t.Errorf("the address moved: %s", c.etcd)
 	}
 }
+
+// A disk that takes nothing is not asked without a pause.
+func TestShorterPlainWithoutADisk(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a := c.nodes[0]
+	a.event(Retime{Timing: DeriveTiming(2 * sec), Detection: StandardDetection()})
+	c.run(10 * sec)
+	a.noSave, a.saves = true, 0
+	a.event(Retime{Timing: Timing{Hold: 1500 * ms, Takeover: MinTakeoverFor(1500 * ms), Renewal: 400 * ms, Retry: 200 * ms}})
+	c.run(sec)
+	if a.saves > 30 {
+		t.Errorf("%d saves in a second", a.saves)
+	}
+}

@@ -117,7 +117,7 @@ func TestTiming(t *testing.T) {
 	if got := DeriveTiming(DefaultEtcdElection); got != want {
 		t.Errorf("derived %+v, want %+v", got, want)
 	}
-	for election := 100 * ms; election <= 20*sec; election += 100 * ms {
+	for election := 100 * ms; election <= 25*sec; election += 100 * ms {
 		got := DeriveTiming(election)
 		if err := got.CheckSafe(); err != nil {
 			t.Errorf("election timeout %v: %v", election, err)

@@ -68,7 +68,7 @@ func (m *Machine) stateSaved(e Saved) {
 			m.reach = m.reachSince
 		}
 		if !e.OK {
-			m.term.shorten, m.term.tried = 0, m.now.Boot // once more after the retry interval
+			m.term.shorten, m.term.tried, m.beats.tried = 0, m.now.Boot, m.now.Boot // once more after the retry interval
 		}
 	}
 	if m.leave == nil || m.leave.saving != e.Seq || e.Seq == 0 {
