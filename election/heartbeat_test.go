@@ -462,3 +462,70 @@ func TestShorterPlainWithoutADisk(t *testing.T) {
 		t.Errorf("%d saves in a second", a.saves)
 	}
 }
+
+// A holder whose clock is slow freezes, its kernel keeps the address, and the
+// others are fast and lose no time on the way.
+func TestClockRates(t *testing.T) {
+	for _, d := range []Detection{StandardDetection(), FastDetection()} {
+		for phase := range 60 {
+			c := beating(t, 3, d)
+			c.net = func(_, _ *node, _ Message) time.Duration { return 0 }
+			for i, n := range c.nodes {
+				n.setRate([]float64{0.995, 1.005, 1.005}[i])
+				n.toEtcd, n.fromEtcd, n.watch = 0, 0, 0
+			}
+			a := c.nodes[0]
+			c.run(sec + Instant(phase)*7*ms)
+			a.frozen = true
+			took := c.runUntil(20*sec, func() bool { return c.holder() != nil && c.holder() != a })
+			if took > d.Promise+100*ms {
+				t.Fatalf("promise %v: taken over after %v", d.Promise, took)
+			}
+		}
+	}
+}
+
+// Without the fence nothing that is frozen is closed in time: plain mode.
+func TestFenceLostAndFound(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a := c.nodes[0]
+	gap := false
+	noGap := func() bool { gap = gap || c.holder() != a; return false }
+	a.bare = true
+	a.event(Fence{Reason: "taken away"})
+	c.runUntil(100*ms, noGap)
+	if c.record().Epoch != nil {
+		t.Errorf("an epoch without a fence: %s", c.etcd)
+	}
+	c.runUntil(10*sec, noGap)
+	a.bare = false
+	a.fence = 0
+	a.event(Fence{OK: true})
+	c.runUntil(20*sec, noGap)
+	if c.record().Epoch == nil || gap {
+		t.Errorf("the record is %s, served without a gap: %v", c.etcd, !gap)
+	}
+}
+
+// Two of five that hear each other's daemons and not the holder's ask the others
+// whether they have abandoned the epoch, but not so often that it matters.
+func TestChallengesAreFew(t *testing.T) {
+	for _, d := range []Detection{StandardDetection(), FastDetection()} {
+		c := beating(t, 5, d)
+		a := c.nodes[0]
+		c.cut(a, c.nodes[4])
+		gap := false
+		for _, n := range c.nodes {
+			n.sent = nil
+		}
+		c.runUntil(60*sec, func() bool { gap = gap || c.holder() != a; return false })
+		if gap || c.record().Epoch == nil {
+			t.Errorf("promise %v: served without a gap: %v; the record is %s", d.Promise, !gap, c.etcd)
+		}
+		for _, n := range c.nodes {
+			if got := len(n.sent); got > 60*4*100 {
+				t.Errorf("promise %v: %s sent %d messages in a minute", d.Promise, n.cfg.Node, got)
+			}
+		}
+	}
+}
