@@ -17,6 +17,7 @@ type cluster struct {
 	t     *testing.T
 	now   Instant // the clocks of the nodes run by it, each at its own rate
 	etcd  string  // the record
+	stall Instant // etcd commits nothing before
 	nodes []*node
 	later []todo
 
@@ -365,7 +366,7 @@ func (n *node) write(a Write) {
 		n.eventLater(a.Timeout, Wrote{ID: a.ID, Outcome: Unknown})
 		return
 	}
-	n.c.after(n.toEtcd, func() {
+	n.c.after(max(n.toEtcd, n.c.stall-n.c.now), func() {
 		ev := n.c.transact(a)
 		if back == lost {
 			ev, back = Wrote{ID: a.ID, Outcome: Unknown}, a.Timeout

@@ -44,9 +44,11 @@ func (e *Epoch) firstHold() time.Duration { return time.Duration(e.FirstHoldMS) 
 // dead: so many that every set that could still bear it misses one.
 func (e *Epoch) Abandonments() int { return len(e.Members) - e.Acks + 1 }
 
-// peers is how many members beside the holder must answer for heartbeats to
-// make sense: they bear the right, and replace a holder that dies.
-func (e *Epoch) peers() int { return max(e.Acks-1, e.Abandonments()) }
+// peers is how many members beside the holder must answer for heartbeats to make
+// sense: enough to prove the epoch dead when the holder dies, and one more than
+// must bear it, so that the loss of any one of them does not end the right before
+// a plain record is written.
+func (e *Epoch) peers() int { return max(e.Acks, e.Abandonments()) }
 
 func newEpoch(id string, members []string, d Detection, first Timing) *Epoch {
 	return &Epoch{

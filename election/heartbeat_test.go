@@ -529,3 +529,25 @@ func TestChallengesAreFew(t *testing.T) {
 		}
 	}
 }
+
+// A standby is restarted and, right then, another dies with etcd's leader on it:
+// there is always one more than the right needs.
+func TestTwoStandbysMissing(t *testing.T) {
+	for _, size := range []int{4, 5, 6} {
+		c := beating(t, size, StandardDetection())
+		a, b := c.nodes[0], c.nodes[1]
+		gap := false
+		noGap := func() bool { gap = gap || c.holder() != a; return false }
+		b.event(Stop{Restart: true})
+		c.runUntil(500*ms, noGap)
+		b.crash()
+		b.start()
+		c.runUntil(100*ms, noGap)
+		c.nodes[2].crash()
+		c.stall = c.now + 2200*ms
+		c.runUntil(4*sec, noGap)
+		if gap {
+			t.Errorf("%d masters: the address was lost: %v", size, a.notes)
+		}
+	}
+}
