@@ -229,9 +229,10 @@ func (n *node) setRate(rate float64) {
 // answers: does this node's kernel take packets for the address? It removes it
 // as late as it may.
 func (n *node) answers() bool {
-	now := n.clock()
-	return n.until != 0 && now < n.until+KernelLateness && (n.bare || now < n.fence)
+	return n.has() && (n.bare || n.clock() < n.fence)
 }
+
+func (n *node) has() bool { return n.until != 0 && n.clock() < n.until+KernelLateness }
 
 func (n *node) realNext() Instant {
 	if n.dead || n.frozen || n.m.Next() == never {
@@ -324,7 +325,7 @@ func (n *node) perform(acts []Action) {
 		case Probe:
 			n.eventLater(400*ms, Probed{ID: a.ID})
 		case FindAddress:
-			n.eventLater(ms, AddressFound{Present: n.until > n.clock(), Until: n.until})
+			n.eventsLater(ms, func() Event { return AddressFound{Present: n.has(), Until: n.until} })
 		case SetAddress:
 			n.until = n.clock() + seconds(a.Lifetime)
 			n.eventLater(ms, AddressSet{Seq: a.Seq, OK: true, Before: n.clock(), After: n.clock() + ms})

@@ -551,3 +551,47 @@ func TestTwoStandbysMissing(t *testing.T) {
 		}
 	}
 }
+
+// What else may be wrong when the holder dies costs no more than its own time.
+func TestDeadHolderAnd(t *testing.T) {
+	for name, tt := range map[string]struct {
+		wrong func(*cluster)
+		most  time.Duration
+	}{
+		"the watches have died": {func(c *cluster) {
+			for _, n := range c.nodes {
+				n.watch = lost
+			}
+			c.run(10 * sec)
+		}, 1400 * ms},
+		"the other standby is drained": {func(c *cluster) {
+			c.nodes[1].event(SetDrained{On: true})
+			c.run(sec)
+		}, 1400 * ms},
+		"the other standby's etcd is away": {func(c *cluster) {
+			c.nodes[1].event(Etcd{Reason: "stopped"})
+			c.run(sec)
+		}, 1400 * ms},
+		"half of the messages are lost": {func(c *cluster) {
+			i := 0
+			c.net = func(_, _ *node, _ Message) time.Duration {
+				i++
+				return []time.Duration{lost, ms, lost, 5 * ms, 2 * ms}[i%5]
+			}
+			c.run(sec)
+		}, 1900 * ms},
+		"etcd's leader with it": {func(c *cluster) { c.stall = c.now + 2200*ms }, 2400 * ms},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := beating(t, 3, StandardDetection())
+			tt.wrong(c)
+			if c.holder() != c.nodes[0] || c.record().Epoch == nil {
+				t.Fatalf("the record is %s before the death", c.etcd)
+			}
+			c.nodes[0].crash()
+			if took := c.runUntil(20*sec, func() bool { h := c.holder(); return h != nil && h != c.nodes[0] }); took > tt.most {
+				t.Errorf("taken over after %v, want %v", took, tt.most)
+			}
+		})
+	}
+}
