@@ -124,12 +124,12 @@
 //     between deciding and writing it writes an old one. The lifetime of rule 5
 //     stays, as in plain mode, so that what a dead daemon left goes soon.
 //  13. A holder goes back to a plain record before its right ends, when fewer
-//     members answer than could bear the epoch or prove it dead, when one answers
-//     that it cannot support it, when the members of etcd change, and before it is
-//     restarted. With members missing a plain record is taken over sooner than the
-//     long one of an epoch that nobody can prove dead. It begins another epoch once
-//     enough have answered without a break, the longer the shorter the last one
-//     lived.
+//     members answer than prove the epoch dead and, without any one of them, bear
+//     it, when one answers that it cannot support it, when the members of etcd
+//     change, and before it is restarted. With members missing a plain record is
+//     taken over sooner than the long one of an epoch that nobody can prove dead. It
+//     begins another epoch once enough have answered without a break, the longer
+//     the shorter the last one lived.
 //
 // The ID of a write is the incarnation of its process, random for every start,
 // and a counter, which is as fresh as a random ID for each.
