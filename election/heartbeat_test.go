@@ -595,3 +595,63 @@ func TestDeadHolderAnd(t *testing.T) {
 		})
 	}
 }
+
+// The write that begins an epoch may have no answer, or a late one: both the epoch
+// and the plain record before it bind the holder until it knows.
+func TestEpochWithoutAnAnswer(t *testing.T) {
+	for name, tt := range map[string]struct {
+		to, back time.Duration
+		frozen   bool
+	}{
+		"never came":           {lost, 2 * ms, false},
+		"answer lost":          {2 * ms, lost, false},
+		"answer late":          {2 * ms, 700 * ms, false},
+		"came late":            {700 * ms, 2 * ms, false},
+		"too late":             {4 * sec, 2 * ms, false},
+		"answer lost, freezes": {2 * ms, lost, true},
+		"came late, freezes":   {2500 * ms, 2 * ms, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, 3, StandardDetection())
+			a, b := c.nodes[0], &c.nodes[0].m.beats
+			c.runUntil(20*sec, func() bool { return b.steady != never && c.now >= b.steady+b.calm-ms })
+			a.toEtcd, a.fromEtcd = tt.to, tt.back
+			before := len(a.writes)
+			c.runUntil(sec, func() bool { return len(a.writes) > before })
+			if r, _ := DecodeRecord(a.writes[before].Value); r.Epoch == nil {
+				t.Fatalf("wrote %s, want an epoch", a.writes[before].Value)
+			}
+			a.toEtcd, a.fromEtcd = 2*ms, 2*ms
+			if a.frozen = tt.frozen; a.frozen {
+				took := c.runUntil(20*sec, func() bool { return c.holder() != nil && c.holder() != a })
+				if took > 8*sec {
+					t.Errorf("taken over after %v", took)
+				}
+				a.thaw()
+			}
+			h := c.holder()
+			gap := false
+			c.runUntil(30*sec, func() bool { gap = gap || c.holder() != h; return false })
+			if gap || c.record().Epoch == nil {
+				t.Errorf("served without a gap: %v; the record is %s", !gap, c.etcd)
+			}
+		})
+	}
+}
+
+// A node that comes back as another member of etcd speaks for that one alone.
+func TestOwnMemberChanges(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a := c.nodes[0]
+	a.member = "m9"
+	a.event(Members{Self: "m9", Voters: []string{"m9", "m2", "m3"}})
+	gap := false
+	c.runUntil(10*sec, func() bool { gap = gap || c.holder() != a; return false })
+	e := c.record().Epoch
+	if gap || e == nil {
+		t.Fatalf("served without a gap: %v; the record is %s", !gap, c.etcd)
+	}
+	if got := e.Members; got[0] != "m9" {
+		t.Errorf("the epoch's members are %v", got)
+	}
+}
