@@ -130,6 +130,11 @@ func (m *Machine) driveAbandon() {
 // countAbandoned counts those whom the record's own epoch names.
 func (m *Machine) countAbandoned() {
 	e, n := &m.epoch, 0
+	for _, p := range m.peers {
+		if p.Abandoned == e.epoch.ID && p.Member != "" {
+			e.gaveUp[p.Member] = true
+		}
+	}
 	for _, id := range e.epoch.Members {
 		if e.gaveUp[id] {
 			n++

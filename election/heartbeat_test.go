@@ -655,3 +655,21 @@ func TestOwnMemberChanges(t *testing.T) {
 		t.Errorf("the epoch's members are %v", got)
 	}
 }
+
+// Two standbys that hear the holder and not each other learn of each other's
+// abandonment through etcd.
+func TestStandbysDoNotHearEachOther(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	c.net = func(from, to *node, _ Message) time.Duration {
+		if from != c.nodes[0] && to != c.nodes[0] {
+			return lost
+		}
+		return ms
+	}
+	c.run(5 * sec)
+	c.nodes[0].crash()
+	took := c.runUntil(20*sec, func() bool { return c.holder() != nil })
+	if took > 1500*ms {
+		t.Errorf("nobody held the address for %v", took)
+	}
+}

@@ -327,6 +327,9 @@ func (m *Machine) publish() {
 	if !m.aside() && !m.stopping() { // else it is withdrawn, though who has seen it may still use it
 		p.Call, p.Offer = m.offer.call, m.offer.id
 	}
+	if e := &m.epoch; e.abandoned {
+		p.Member, p.Abandoned = m.members.Self, e.epoch.ID
+	}
 	if m.publishedOK && p == m.published {
 		return
 	}

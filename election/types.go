@@ -51,6 +51,11 @@ type Peer struct {
 	Able     bool   `json:"able"`            // its address is clear and its etcd member answers: it may make offers
 	Call     string `json:"call,omitempty"`  // the call that Offer answers
 	Offer    string `json:"offer,omitempty"` // fresh ID of its readiness to take over (rule 6)
+
+	// Where messages between this node and some other do not arrive, it learns here
+	// that the epoch is abandoned.
+	Member    string `json:"member,omitempty"`
+	Abandoned string `json:"abandoned,omitempty"` // epoch
 }
 
 // Call is a holder's question: would To take over? It lies in one leased key.
