@@ -1,6 +1,7 @@
 package election
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -61,8 +62,12 @@ func TestAckCountsFromTheSend(t *testing.T) {
 // epoch is over, and the kernel has closed the address meanwhile.
 func TestNothingCountsAfterTheRight(t *testing.T) {
 	for name, thaw := range map[string]func(*node){
-		"the time first":  (*node).thaw,
-		"the inbox first": func(n *node) { n.frozen = false; n.drain() },
+		"the time first": (*node).thaw,
+		"the acks first": func(n *node) {
+			n.frozen = false
+			slices.SortStableFunc(n.inbox, func(a, b Event) int { return rank(a) - rank(b) })
+			n.drain()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := beating(t, 3, StandardDetection())
@@ -76,7 +81,7 @@ func TestNothingCountsAfterTheRight(t *testing.T) {
 			c.run(sec)
 			c.runUntil(sec, func() bool { return a.m.beats.next > c.now+145*ms }) // a beat was just sent
 			a.frozen = true
-			c.run(1110 * ms)
+			c.run(1000 * ms) // beyond the right, and not yet beyond what the waiting acks would give
 			if len(a.inbox) == 0 {
 				t.Fatal("no ack waits")
 			}
@@ -95,6 +100,13 @@ func TestNothingCountsAfterTheRight(t *testing.T) {
 			}
 		})
 	}
+}
+
+func rank(ev Event) int {
+	if _, ok := ev.(Heard); ok {
+		return 0
+	}
+	return 1
 }
 
 // A process that starts denies the epoch it finds, which the process before it
@@ -201,7 +213,7 @@ func TestAbandonmentsOfTheEpochsMembers(t *testing.T) {
 func TestLateRenewalDoesNotRevive(t *testing.T) {
 	c := beating(t, 3, StandardDetection())
 	a, id := c.nodes[0], c.record().Epoch.ID
-	a.fromEtcd = 3 * sec
+	a.fromEtcd = 2 * sec // when the right has ended, and the first one would not have
 	before := len(a.writes)
 	c.runUntil(5*sec, func() bool { return len(a.writes) > before })
 	a.toEtcd = lost
@@ -671,5 +683,55 @@ func TestStandbysDoNotHearEachOther(t *testing.T) {
 	took := c.runUntil(20*sec, func() bool { return c.holder() != nil })
 	if took > 1500*ms {
 		t.Errorf("nobody held the address for %v", took)
+	}
+}
+
+// A plain record that etcd does not take at first is written again before the exit.
+func TestPlainBeforeARestartOnceMore(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a := c.nodes[0]
+	a.toEtcd = lost
+	before := len(a.writes)
+	a.event(Stop{Restart: true})
+	c.runUntil(sec, func() bool { return len(a.writes) > before })
+	a.toEtcd = 2 * ms
+	a.event(Wrote{ID: a.writes[before].ID, Outcome: NotDone})
+	if a.dead {
+		t.Error("exits in an epoch")
+	}
+	c.run(restartBudget)
+	if !a.dead || c.record().Epoch != nil {
+		t.Errorf("exit: %v; the record is %s", a.dead, c.etcd)
+	}
+}
+
+// Beats that come twice, the second time late, keep no dead holder's epoch alive.
+func TestEchoesOfADeadHolder(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a := c.nodes[0]
+	c.net = func(_, to *node, m Message) time.Duration {
+		for i := range Instant(4) {
+			c.after(i*900*ms, func() { to.event(Heard{m}) })
+		}
+		return ms
+	}
+	c.run(5 * sec)
+	a.crash()
+	took := c.runUntil(20*sec, func() bool { h := c.holder(); return h != nil && h != a })
+	if most := a.cfg.Detection.Promise + 100*ms; took > most {
+		t.Errorf("taken over after %v, want %v", took, most)
+	}
+}
+
+// In an epoch the kernel is not let have the address for as long as its record
+// would allow: what a dead daemon leaves behind the fence goes soon.
+func TestLifetimeInAnEpoch(t *testing.T) {
+	c := beating(t, 3, StandardDetection())
+	a := c.nodes[0]
+	for range 500 {
+		c.run(20 * ms)
+		if left := a.until - c.now; left > 3*sec || left < sec {
+			t.Fatalf("the address lives for %v more", left)
+		}
 	}
 }
