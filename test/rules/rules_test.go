@@ -50,6 +50,7 @@ var confined = []struct {
 	{module + "/daemon/status", []string{"daemon/…", "cmd/…", "test/…"}, true, "the document is for those who serve and show it"},
 	{module + "/vip", []string{"daemon"}, true, "who else may set an address?"},
 	{module + "/election/etcd", []string{"daemon"}, true, "who else may write the record?"},
+	{module + "/election/heartbeat", []string{"daemon"}, true, "who else may speak for a member?"},
 	{module + "/daemon/member", []string{"daemon"}, true, "who else may remove a member of etcd?"},
 }
 
@@ -68,6 +69,7 @@ var bounded = []struct {
 		[]string{"os", "net", "syscall", "context", "sync", "sync/atomic", "math/rand", "crypto/rand", "runtime"}},
 	{"election/etcd", []string{"go.etcd.io/…", "google.golang.org/grpc/…", "go.uber.org/zap/…", "golang.org/x/sync/errgroup"},
 		"values are opaque strings to it: it decides nothing, so it needs nothing of the election", []string{"net/http"}},
+	{"election/heartbeat", []string{"golang.org/x/sys/unix"}, "it carries what others decide: etcd, the election and the disk are not its business", []string{"os", "io", "net/http"}},
 	{"daemon/member", nil, "a pure decision over facts that others gather", []string{"os", "io", "io/fs", "net", "net/http", "syscall", "context", "time"}},
 	{"vip", []string{"github.com/vishvananda/…", "github.com/mdlayher/…", "golang.org/x/…"}, "it does what it is told and knows nothing of elections", []string{"net/http"}},
 	{"configs", []string{module + "/election", "github.com/BurntSushi/toml", "go.yaml.in/yaml/v3"}, "a file can be checked where nothing runs; it asks the election which times are safe", []string{"net/http"}},
