@@ -54,7 +54,7 @@ func afterLoss() *fakeCluster {
 	c := &fakeCluster{}
 	for i, name := range []string{"n1", "n2", "n3"} {
 		host := "198.51.100.16" + string(rune('2'+i))
-		m := etcd.Listed{Member: etcd.Member{ID: uint64(0xa1 + i), Name: name, ClientURLs: []string{"http://" + host + ":2379"}}, PeerURLs: []string{"http://" + host + ":2380"}, LeaderID: 0xa1}
+		m := etcd.Listed{Member: etcd.Member{ID: uint64(0xa1 + i), Name: name, ClientURLs: []string{"http://" + host + ":2379"}, PeerURLs: []string{"http://" + host + ":2380"}}, LeaderID: 0xa1}
 		if name == "n3" {
 			m.LeaderID, m.Err = 0, errSilent
 		}

@@ -23,8 +23,9 @@
 //     followed through another one.
 //
 // The keys below Config.Prefix: "record" is the record, "call" a request to the
-// holder, "nodes/NAME" each candidate's presence. Presence and call hang on a
-// lease; nothing that safety rests on does. The history is below a prefix of its
+// holder, "nodes/NAME" each candidate's presence, "key" the secret that the daemons'
+// own messages are signed with. Presence and call hang on a lease; nothing that
+// safety rests on does. The history is below a prefix of its
 // own, Config.History, and is not followed: it is read when somebody asks.
 //
 // The etcd client library dials. The calls are made on its generated stubs: its

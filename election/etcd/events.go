@@ -2,7 +2,7 @@ package etcd
 
 import "time"
 
-// An Event is what Run delivers: Record, WatchLost, Nodes, Call or Status.
+// An Event is what Run delivers: Record, WatchLost, Nodes, Call, Key or Status.
 type Event interface{ event() }
 
 // Record is the value of the record, at each of its changes and after each
@@ -34,6 +34,13 @@ type Nodes struct {
 // Call is the value of the call key after each change and each read of the
 // whole prefix; "" means that there is none.
 type Call struct {
+	Value string
+}
+
+// Key is the value of the key that the daemons' own messages are signed with,
+// after each change and each read of the whole prefix; "" means that there is none.
+// It is a secret: a Key must never be printed.
+type Key struct {
 	Value string
 }
 
@@ -100,6 +107,7 @@ type Member struct {
 	ID         uint64
 	Name       string // "" until it has started once
 	ClientURLs []string
+	PeerURLs   []string
 	Learner    bool
 	Leader     bool
 }
@@ -108,4 +116,5 @@ func (Record) event()    {}
 func (WatchLost) event() {}
 func (Nodes) event()     {}
 func (Call) event()      {}
+func (Key) event()       {}
 func (Status) event()    {}

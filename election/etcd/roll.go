@@ -18,7 +18,6 @@ const removeLimit = 3 * time.Second
 // Listed is a member as the cluster lists it, and what it says itself.
 type Listed struct {
 	Member
-	PeerURLs []string
 
 	LeaderID uint64 // whom it names, 0 for nobody
 	Err      error  // why it is not well; nil: it answers, and has no alarm
@@ -86,7 +85,7 @@ func (s *Store) listThrough(ctx context.Context, urls []string) ([]Listed, error
 	}
 	var list []Listed
 	for _, m := range resp.Members {
-		list = append(list, Listed{Member: Member{ID: m.ID, Name: m.Name, ClientURLs: m.ClientURLs, Learner: m.IsLearner}, PeerURLs: m.PeerURLs})
+		list = append(list, Listed{Member: Member{ID: m.ID, Name: m.Name, ClientURLs: m.ClientURLs, PeerURLs: m.PeerURLs, Learner: m.IsLearner}})
 	}
 	return list, nil
 }

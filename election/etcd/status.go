@@ -86,7 +86,7 @@ func (s *Store) probe(ctx context.Context, listed *time.Duration) (took time.Dur
 		}
 	}
 	s.noteStatus(resp, local)
-	if *listed == 0 || now()-*listed >= membersEvery || !s.knowsLeader() {
+	if *listed == 0 || now()-*listed >= membersEvery || !s.knowsLeader() || s.toRelist() {
 		if s.listMembers(ctx, l) == nil {
 			*listed = now()
 		}
@@ -175,13 +175,30 @@ func (s *Store) listMembers(ctx context.Context, l *link) error {
 	}
 	var members []Member
 	for _, m := range resp.Members {
-		members = append(members, Member{ID: m.ID, Name: m.Name, ClientURLs: m.ClientURLs, Learner: m.IsLearner})
+		members = append(members, Member{ID: m.ID, Name: m.Name, ClientURLs: m.ClientURLs, PeerURLs: m.PeerURLs, Learner: m.IsLearner})
 	}
 	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	s.mu.Lock()
 	s.cluster.members = members
 	s.mu.Unlock()
 	return nil
+}
+
+// joined asks for the member list anew: whose daemon comes or goes may have come to
+// etcd or left it too.
+func (s *Store) joined() {
+	s.mu.Lock()
+	s.relist = true
+	s.mu.Unlock()
+	s.wakeStatus()
+}
+
+func (s *Store) toRelist() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.relist
+	s.relist = false
+	return was
 }
 
 func (s *Store) knowsLeader() bool {

@@ -60,6 +60,7 @@ type Store struct {
 	others    map[string]*link // to other members, by client URL
 	shunned   string           // URL of the other member that last failed
 	following *link            // whose watch is up; nil while none is
+	relist    bool             // the member list may have changed
 	troubled  error            // why the local member is not followed
 	cluster   clusterView      // the last known
 }
@@ -112,6 +113,7 @@ func (c Config) check() (tls bool, err error) {
 
 func (c Config) recordKey() []byte       { return []byte(c.Prefix + "record") }
 func (c Config) callKey() []byte         { return []byte(c.Prefix + "call") }
+func (c Config) secretKey() []byte       { return []byte(c.Prefix + "key") }
 func (c Config) nodeKey(n string) []byte { return []byte(c.Prefix + "nodes/" + n) }
 
 // Run follows the keys, keeps the presence and watches the member's state until

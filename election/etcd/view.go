@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -14,6 +15,7 @@ type view struct {
 	cluster uint64
 	rev     int64 // of the store when the prefix was read
 	nodes   map[string]string
+	names   []string // of nodes, when others last asked
 }
 
 // load begins with a linearizable read of the whole prefix.
@@ -21,7 +23,7 @@ func (v *view) load(resp *pb.RangeResponse) []Event {
 	v.cluster = resp.Header.GetClusterId()
 	v.rev = resp.Header.GetRevision()
 	v.nodes = map[string]string{}
-	var record, call string
+	var record, call, secret string
 	var rev int64
 	for _, kv := range resp.Kvs {
 		switch key := string(kv.Key); {
@@ -29,6 +31,8 @@ func (v *view) load(resp *pb.RangeResponse) []Event {
 			record, rev = string(kv.Value), kv.ModRevision
 		case key == string(v.cfg.callKey()):
 			call = string(kv.Value)
+		case key == string(v.cfg.secretKey()):
+			secret = string(kv.Value)
 		default:
 			v.setNode(key, kv.Value, false)
 		}
@@ -37,6 +41,7 @@ func (v *view) load(resp *pb.RangeResponse) []Event {
 		Record{Value: record, Cluster: v.cluster, Rev: rev},
 		Nodes{Values: maps.Clone(v.nodes)},
 		Call{Value: call},
+		Key{Value: secret},
 	}
 }
 
@@ -56,6 +61,8 @@ func (v *view) apply(changes []*mvccpb.Event) []Event {
 			events = append(events, Record{Value: value, Live: true, Cluster: v.cluster, Rev: c.Kv.ModRevision})
 		case key == string(v.cfg.callKey()):
 			events = append(events, Call{Value: value})
+		case key == string(v.cfg.secretKey()):
+			events = append(events, Key{Value: value})
 		default:
 			nodes = v.setNode(key, c.Kv.Value, gone) || nodes
 		}
@@ -78,6 +85,13 @@ func (v *view) setNode(key string, value []byte, gone bool) bool {
 		v.nodes[name] = string(value)
 	}
 	return true
+}
+
+// others says whether other nodes are present than when it was last asked.
+func (v *view) others() bool {
+	before := v.names
+	v.names = slices.Sorted(maps.Keys(v.nodes))
+	return !slices.Equal(before, v.names)
 }
 
 // present says whether this node's own presence is there.

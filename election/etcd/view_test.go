@@ -17,6 +17,7 @@ func TestViewLoad(t *testing.T) {
 		Header: &pb.ResponseHeader{ClusterId: 7, Revision: 40},
 		Kvs: []*mvccpb.KeyValue{
 			{Key: []byte("/p/call"), Value: []byte("handover")},
+			{Key: []byte("/p/key"), Value: []byte("secret")},
 			{Key: []byte("/p/history/1"), Value: []byte("of no concern")},
 			{Key: []byte("/p/nodes/"), Value: []byte("no name")},
 			{Key: []byte("/p/nodes/n2"), Value: []byte("well")},
@@ -27,6 +28,7 @@ func TestViewLoad(t *testing.T) {
 		Record{Value: "r1", Cluster: 7, Rev: 38},
 		Nodes{Values: map[string]string{"n2": "well"}},
 		Call{Value: "handover"},
+		Key{Value: "secret"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events of a read (-want +got):\n%s", diff)
@@ -63,6 +65,9 @@ func TestViewApply(t *testing.T) {
 		{"a call made and gone",
 			[]*mvccpb.Event{put(41, "/p/call", "c"), del(42, "/p/call")},
 			[]Event{Call{Value: "c"}, Call{}}},
+		{"a key made, replaced and gone",
+			[]*mvccpb.Event{put(41, "/p/key", "k1"), put(42, "/p/key", "k2"), del(43, "/p/key")},
+			[]Event{Key{Value: "k1"}, Key{Value: "k2"}, Key{}}},
 		{"other keys", []*mvccpb.Event{put(41, "/p/recorder", "x"), put(42, "/p/nodes", "y")}, nil},
 	}
 	for _, tt := range tests {

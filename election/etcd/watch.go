@@ -78,8 +78,14 @@ func (s *Store) readPrefix(ctx context.Context, l *link, limit time.Duration, v 
 func (s *Store) deliver(v *view, events []Event, emit func(Event)) {
 	for _, e := range events {
 		emit(e)
-		if _, ok := e.(Nodes); ok && !v.present() {
+		if _, ok := e.(Nodes); !ok {
+			continue
+		}
+		if !v.present() {
 			s.presence.missing()
+		}
+		if v.others() {
+			s.joined()
 		}
 	}
 }
