@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"havip/election"
 )
 
 // DefaultPath is where the daemon and the command line tool look for the file.
@@ -103,6 +105,12 @@ type Election struct {
 	// before it gets the VIP from a healthy holder. Zero means never.
 	Preempt time.Duration
 
+	// Detection is how a dead holder is found. HeartbeatPort and
+	// HeartbeatInterface say where the masters' daemons hear each other.
+	Detection          Detection
+	HeartbeatPort      int
+	HeartbeatInterface string // "": any
+
 	// Priority holds what the file sets, 0 to 1000; see [Config.Priority].
 	Priority map[string]int
 }
@@ -120,6 +128,36 @@ type Health struct {
 	Gateway   []netip.Addr  // hosts on the VIP's link of which one must answer; none: no such check
 }
 
+// Detection names how a dead holder is found.
+type Detection string
+
+// The ways of finding one.
+const (
+	DetectionOff      Detection = "off"      // by its record in etcd alone
+	DetectionStandard Detection = "standard" // by heartbeats too, within 1.2 s
+	DetectionFast     Detection = "fast"     // and within 0.25 s
+)
+
+// DefaultDetection is the way of a file that names none.
+const DefaultDetection = DetectionOff
+
+// Heartbeats returns the times of it, zero when it is off.
+func (d Detection) Heartbeats() election.Detection {
+	switch d {
+	case DetectionStandard:
+		return election.StandardDetection()
+	case DetectionFast:
+		return election.FastDetection()
+	}
+	return election.Detection{}
+}
+
+// DefaultHeartbeatPort is the number that metrics have in the documentation, there
+// over TCP: one number to remember in a firewall. IANA has given it to nobody, and
+// nothing in a cluster of Kubernetes has it: not etcd, kube-vip, MetalLB (7472,
+// 7946), Cilium, Calico or flannel, and it is no node port.
+const DefaultHeartbeatPort = 9478
+
 // Default returns what a file without any key means. Each call returns a new
 // value.
 func Default() *Config {
@@ -131,6 +169,7 @@ func Default() *Config {
 			Key:      "/etc/kubernetes/pki/apiserver-etcd-client.key",
 			Manifest: "/etc/kubernetes/manifests/etcd.yaml",
 		},
+		Election: Election{Detection: DefaultDetection, HeartbeatPort: DefaultHeartbeatPort},
 		Health: Health{
 			APIServer: APIServerAuto,
 			Manifest:  "/etc/kubernetes/manifests/kube-apiserver.yaml",

@@ -67,6 +67,9 @@ takeover = "8500ms"
 renewal = "0.5s"
 retry = "250ms"
 preempt = "5m"
+detection = "fast"
+heartbeat_port = 7471
+heartbeat_interface = "eth1"
 
 [election.priority]
 n1 = 200
@@ -92,7 +95,7 @@ fall = 5
 		Etcd: Etcd{Endpoint: "https://localhost:12379", CA: "/pki/ca.crt", Cert: "/pki/client.crt", Key: "/pki/client.key", Manifest: "/manifests/etcd.yaml"},
 		Election: Election{
 			Hold: 6 * time.Second, Takeover: 8500 * time.Millisecond, Renewal: 500 * time.Millisecond, Retry: 250 * time.Millisecond,
-			Preempt: 5 * time.Minute, Priority: map[string]int{"n1": 200, "n3.example.org": 0},
+			Preempt: 5 * time.Minute, Detection: DetectionFast, HeartbeatPort: 7471, HeartbeatInterface: "eth1", Priority: map[string]int{"n1": 200, "n3.example.org": 0},
 		},
 		Health: Health{
 			APIServer: "https://198.51.100.162:6443/readyz", Manifest: "/manifests/kube-apiserver.yaml", CA: "/pki/api.crt",

@@ -99,6 +99,14 @@ func TestReferenceShowsTheDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, got, sameConfig); diff != "" {
 		t.Errorf("config (-default +reference):\n%s", diff)
 	}
+	for _, line := range []string{`#detection = "off"`, `#heartbeat_port = 9478`, `#heartbeat_interface = "any"`} {
+		if !strings.Contains(string(Reference()), "\n"+line+"\n") {
+			t.Errorf("the reference does not have %s", line)
+		}
+	}
+	if e := Default().Election; e.Detection != DetectionOff || e.HeartbeatPort != 9478 || e.HeartbeatInterface != "" {
+		t.Errorf("heartbeats by default: %+v", e)
+	}
 	if Default().Election.Preempt != 0 || !strings.Contains(string(Reference()), "#preempt = \"off\"") {
 		t.Error("preempt: the reference does not show the default")
 	}

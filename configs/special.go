@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -110,6 +111,50 @@ func interfaceKey(name, doc string) key {
 			}
 		},
 		show: func(c *Config) string { return literal(c.VIP.Interface.String()) },
+	}
+}
+
+func detectionKey(name, doc string) key {
+	ways := []Detection{DetectionOff, DetectionStandard, DetectionFast}
+	return key{
+		name: name, takes: `"off", "standard" or "fast"`, doc: doc,
+		read: func(c *Config, v any, report reporter) {
+			s, isText := v.(string)
+			switch {
+			case isText && slices.Contains(ways, Detection(s)):
+				c.Election.Detection = Detection(s)
+			case isText:
+				report(fmt.Sprintf("%q is none of the ways there are", s), `write "off", "standard" or "fast"`)
+			default:
+				report("is "+typeName(v)+", must be text", `write "off", "standard" or "fast"`)
+			}
+		},
+		show: func(c *Config) string { return literal(string(c.Election.Detection)) },
+	}
+}
+
+// anyLink is how the file says that a link does not matter.
+const anyLink = "any"
+
+func heartbeatInterfaceKey(name, doc string) key {
+	return key{
+		name: name, takes: `"any" or link name`, doc: doc,
+		read: func(c *Config, v any, report reporter) {
+			s, ok := asText(v, report)
+			if !ok {
+				return
+			}
+			if s == anyLink {
+				c.Election.HeartbeatInterface = ""
+				return
+			}
+			if why := notLinkName(s); why != "" {
+				report(fmt.Sprintf("%q is no link that leads to the other masters: %s", s, why), `write "any", or a name such as "eth0"`)
+				return
+			}
+			c.Election.HeartbeatInterface = s
+		},
+		show: func(c *Config) string { return literal(cmp.Or(c.Election.HeartbeatInterface, anyLink)) },
 	}
 }
 

@@ -126,6 +126,10 @@ type effectiveElection struct {
 	RenewalMS  int64 `json:"renewal_ms"`
 	RetryMS    int64 `json:"retry_ms"`
 	PreemptMS  int64 `json:"preempt_ms"` // 0: never
+
+	Detection          string `json:"detection"`
+	HeartbeatPort      int    `json:"heartbeat_port"`
+	HeartbeatInterface string `json:"heartbeat_interface"` // "": any
 }
 
 type effectiveHealth struct {
@@ -185,9 +189,10 @@ func effectiveOf(c *configs.Config) effective {
 	ms := time.Duration.Milliseconds
 	e := effective{
 		Schema: 1, Configured: c.Configured(), VIP: append([]netip.Addr{}, c.VIP.Addresses...), Interface: c.VIP.Interface.String(),
-		Masters:  []effectiveMaster{},
-		Etcd:     effectiveEtcd{c.Etcd.Endpoint, c.Etcd.CA, c.Etcd.Cert, c.Etcd.Key, c.Etcd.Manifest},
-		Election: effectiveElection{ms(c.Election.Hold), ms(c.Election.Takeover), ms(c.Election.Renewal), ms(c.Election.Retry), ms(c.Election.Preempt)},
+		Masters: []effectiveMaster{},
+		Etcd:    effectiveEtcd{c.Etcd.Endpoint, c.Etcd.CA, c.Etcd.Cert, c.Etcd.Key, c.Etcd.Manifest},
+		Election: effectiveElection{ms(c.Election.Hold), ms(c.Election.Takeover), ms(c.Election.Renewal), ms(c.Election.Retry), ms(c.Election.Preempt),
+			string(c.Election.Detection), c.Election.HeartbeatPort, c.Election.HeartbeatInterface},
 		Health: effectiveHealth{c.Health.APIServer, c.Health.Manifest, c.Health.CA, ms(c.Health.Interval), ms(c.Health.Timeout),
 			c.Health.Rise, c.Health.Fall},
 		Kubeadm:    effectiveCluster(c),

@@ -14,12 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DefaultPort is where every daemon hears the others, over UDP. It is the number
-// that the daemon's metrics have over TCP. IANA has given it to nobody, and it is
-// none of Kubernetes, etcd, kube-vip, MetalLB (7472, 7946), Cilium, Calico or
-// flannel, and no node port.
-const DefaultPort = 9478
-
 // class is DSCP CS6, network control (RFC 4594 section 3.1), in the place of the
 // type of service; priority is the highest that needs no capability.
 const (
@@ -29,7 +23,7 @@ const (
 
 // Config says how a Wire is to be.
 type Config struct {
-	Port      int
+	Port      int          // over UDP, the same on every master
 	Interface string       // "": any
 	Never     []netip.Addr // addresses that are nobody's own: the virtual IP
 	Life      string       // random for each start of the process

@@ -16,6 +16,8 @@ import (
 // patience is how long a test waits for something, on a loaded machine too.
 const patience = 20 * time.Second
 
+const testPort = 9478
+
 // station is a wire that runs, and what it heard.
 type station struct {
 	*Wire
@@ -35,7 +37,7 @@ func start(t *testing.T, cfg Config, id uint64, addresses ...string) *station {
 	for _, a := range addresses {
 		s.self.Addresses = append(s.self.Addresses, netip.MustParseAddr(a))
 	}
-	cfg.Port, cfg.Clock, cfg.Life = DefaultPort, boot, strings.Repeat(string(rune('a'+id)), 24)
+	cfg.Port, cfg.Clock, cfg.Life = testPort, boot, strings.Repeat(string(rune('a'+id)), 24)
 	cfg.Heard = func(m Message) { s.heard <- m }
 	s.Wire = New(cfg)
 	s.SetKeys(testKeys())
@@ -160,7 +162,7 @@ func TestBothFamilies(t *testing.T) {
 func TestSource(t *testing.T) {
 	network(t, "198.51.100.166/32", "198.51.100.1/24", "198.51.100.2/24", "2001:db8::166/128", "2001:db8::1/64", "2001:db8::2/64")
 	for _, c := range []struct{ own, to string }{{"198.51.100.1", "198.51.100.2"}, {"2001:db8::1", "2001:db8::2"}} {
-		witness, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(c.to), Port: DefaultPort})
+		witness, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(c.to), Port: testPort})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +191,7 @@ func TestSource(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n != Size || from != netip.AddrPortFrom(netip.MustParseAddr(c.own), DefaultPort) {
+		if n != Size || from != netip.AddrPortFrom(netip.MustParseAddr(c.own), testPort) {
 			t.Errorf("%d bytes from %v, want %d from %s", n, from, Size, c.own)
 		}
 		messages, err := unix.ParseSocketControlMessage(control[:cn])
@@ -278,7 +280,7 @@ func TestSendNeverWaits(t *testing.T) {
 }
 
 func BenchmarkSend(b *testing.B) {
-	a := New(Config{Port: DefaultPort, Clock: boot, Life: "a"})
+	a := New(Config{Port: testPort, Clock: boot, Life: "a"})
 	a.SetKeys(testKeys())
 	home := netip.MustParseAddr("127.0.0.1")
 	a.SetMembers(Members{Self: Peer{ID: 1, Addresses: []netip.Addr{home}}, Peers: []Peer{{ID: 2, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.2")}}}})
