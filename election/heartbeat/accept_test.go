@@ -166,3 +166,31 @@ func BenchmarkForged(b *testing.B) {
 		_, _ = w.accept(forged)
 	}
 }
+
+// TestUnanswered: that a peer is silent shows for as long as it is spoken to.
+func TestUnanswered(t *testing.T) {
+	now := noon
+	w := testWire()
+	w.cfg.Clock = func() time.Duration { return now }
+	peer := testMessage().From
+	ack := testMessage()
+	for i, step := range []struct {
+		at   time.Duration
+		do   func()
+		want time.Duration
+	}{
+		{noon, func() {}, 0},
+		{noon + time.Second, func() { w.Send(Message{Kind: Beat, To: peer}) }, 0},
+		{noon + 2*time.Second, func() { w.Send(Message{Kind: Beat, To: peer}) }, time.Second},
+		{noon + 3*time.Second, func() { ack.Sent++; w.take(sealed(t, ack, testKeys().current)) }, 0},
+		{noon + 4*time.Second, func() { w.Send(Message{Kind: Beat, To: peer}) }, 0},
+		{noon + 5*time.Second, func() {}, time.Second},
+		{noon + 9*time.Second, func() {}, 0},
+	} {
+		now = step.at
+		step.do()
+		if got := w.Stats().Peers[peer].Unanswered; got != step.want {
+			t.Errorf("step %d: unanswered for %v, want %v", i, got, step.want)
+		}
+	}
+}

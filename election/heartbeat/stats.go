@@ -17,6 +17,7 @@ type PeerStats struct {
 
 	Heard        time.Duration // when something was last heard, on CLOCK_BOOTTIME; 0: never
 	Acknowledged time.Duration // when an own beat last was; 0: never
+	Unanswered   time.Duration // for how long beats have gone to it without an answer; 0: they are answered, or none goes
 	RoundTrip    time.Duration // of the beat that was
 
 	Error   string // why something last was not sent
@@ -31,8 +32,17 @@ func (w *Wire) Stats() Stats {
 	if w.ring.keys.Known() {
 		s.Key = w.ring.keys.ID()
 	}
+	now := w.cfg.Clock()
 	for id, p := range w.peers {
-		s.Peers[id] = p.counts
+		c := p.counts
+		if p.asked > 0 && now-p.spoken < speaking {
+			c.Unanswered = now - p.asked
+		}
+		s.Peers[id] = c
 	}
 	return s
 }
+
+// speaking is how long after its last beat a node may still be said to send them: they
+// are half a second apart at most.
+const speaking = 2 * time.Second

@@ -66,8 +66,10 @@ type Wire struct {
 type peer struct {
 	Peer
 	past   history
-	last   Message // the newest, whatever its kind
-	beat   time.Duration
+	last   Message       // the newest, whatever its kind
+	beat   time.Duration // sent of its newest beat
+	asked  time.Duration // when a beat went to it that nothing has answered yet; 0: none
+	spoken time.Duration // when the last beat went to it
 	counts PeerStats
 }
 
@@ -298,7 +300,7 @@ func (p *peer) heard(m *Message, now time.Duration) {
 	case m.Kind == Beat:
 		p.beat = m.Sent
 	case m.Kind == Ack && m.Echo > 0 && m.Echo <= now:
-		p.counts.RoundTrip, p.counts.Acknowledged = now-m.Echo, now
+		p.counts.RoundTrip, p.counts.Acknowledged, p.asked = now-m.Echo, now, 0
 	}
 }
 
@@ -312,6 +314,12 @@ func (w *Wire) Send(m Message) {
 	p := w.peers[m.To]
 	if p == nil {
 		return // removed from etcd since the election last heard of the members
+	}
+	if now := w.cfg.Clock(); m.Kind == Beat {
+		p.spoken = now
+		if p.asked == 0 {
+			p.asked = now
+		}
 	}
 	if err := w.send(&m, p); err != nil {
 		p.counts.Unsent++
