@@ -19,6 +19,7 @@ import (
 	"havip/daemon/status"
 	"havip/election"
 	"havip/election/etcd"
+	"havip/election/heartbeat"
 	"havip/vip"
 )
 
@@ -42,7 +43,7 @@ func Run(ctx context.Context, o Options) error {
 	// A log that nobody reads any more must not end us: Go dies of a broken pipe
 	// on stderr even where systemd has the signal ignored.
 	signal.Ignore(unix.SIGPIPE)
-	d := &daemon{Options: o, clock: SystemClock(), notifier: newNotifier(), restarting: askSystemd, logind: dialLogind}
+	d := &daemon{Options: o, clock: SystemClock(), notifier: newNotifier(), wire: newWire, restarting: askSystemd, logind: dialLogind}
 	d.faces = newFaces(o.StateDir, d.clock, o.Log)
 	d.faces.vitals.version = o.Version
 	d.waiting("the daemon has just started", nil)
@@ -95,6 +96,7 @@ type daemon struct {
 	notifier *notifier
 	faces    *faces
 
+	wire       func(heartbeat.Config) Wire
 	restarting func(context.Context) (bool, error) // systemd is about to start this service again
 	logind     func(context.Context) (logind, error)
 }
@@ -178,6 +180,7 @@ func (d *daemon) newLoop(cfg *configs.Config, self configs.Master, timing electi
 		conflicts: map[string]claimed{}, warnings: map[string]string{}, waiting: map[uint64]func(election.Done){},
 		watchdog: watchdogEvery(),
 	}
+	l.heartbeats = d.newHeartbeats(cfg, l.process, lock, func(ev election.Event) { l.box.put(ev) })
 	l.caller = newCaller(a, d.clock, func(ev election.Event) { l.box.put(ev) })
 	l.history = newHistorian(lock, d.clock, d.Log, d.StateDir, cfg.VIPKey(), self.Name)
 	l.keeper = newKeeper(d.RunDir, cfg.VIPKey(), func(ev election.Event) { l.box.put(ev) }, func(err error) {
@@ -209,11 +212,15 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	if err != nil {
 		d.Log.Warn("this node is kept back as in a migration", "err", err)
 	}
+	if err := l.heartbeats.load(); err != nil {
+		d.Log.Warn("the members and the key of before are not known", "err", err)
+	}
 	address.Spare(spares(l.adopt.Stage))
 	var first []election.Action
 	l.machine, first = election.New(election.Config{
 		Node: l.self.Name, Incarnation: l.process, Timing: l.timing,
 		Priority: l.cfg.Priority(l.self.Name), Preempt: l.cfg.Election.Preempt,
+		Detection: l.cfg.Election.Detection.Heartbeats(),
 	}, l.now(), saved, l.drain != nil || keptBack(l.adopt.Stage))
 	d.faces.setLoop(l.box, address, l.cfg, l.self)
 	d.faces.history.Store(l.history)
@@ -241,6 +248,11 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	task("calling the kernel", l.caller.run)
 	task("keeping the state", l.keeper.run)
 	task("following etcd", func(ctx context.Context) error { return store.Run(ctx, func(ev etcd.Event) { put(ev) }) })
+	if h := l.heartbeats; h != nil {
+		task("hearing the other masters", h.wire.Run)
+		task("following etcd's members", h.follow)
+		task("keeping the members and the key", h.keep)
+	}
 	task("watching the link", func(ctx context.Context) error { return d.watchLink(ctx, address, put) })
 	task("looking at the link", func(ctx context.Context) error { return lookAtLink(ctx, address, put) })
 	task("announcing", func(ctx context.Context) error { return address.RunAnnouncer(ctx, l.announce, l.owned) })
@@ -297,7 +309,7 @@ func (l *loop) followTimers(ctx context.Context) error {
 		if err == nil && timing != last {
 			last = timing
 			l.log.Info("etcd's timers changed", "hold", timing.Hold, "takeover", timing.Takeover)
-			l.box.put(election.Retime{Timing: timing})
+			l.box.put(election.Retime{Timing: timing, Detection: l.cfg.Election.Detection.Heartbeats()})
 		}
 	}
 }

@@ -27,6 +27,8 @@ type bench struct {
 	notes []note
 
 	shells []*shell
+	extra  string // more of the config file
+	ether  ether
 
 	mu     sync.Mutex
 	jumped time.Duration
@@ -62,6 +64,7 @@ type cell struct {
 	record  string
 	rev     int64
 	call    string
+	key     string // of the heartbeats
 	nodes   map[string]string
 	history []etcd.Kept     // the newest first
 	keeps   int             // calls of Keep that added something
@@ -81,6 +84,7 @@ type fakeLock struct {
 	leave   func(context.Context) error
 	keep    func(ctx context.Context, key, value string, most int) error
 	history func(ctx context.Context, most int, quorum bool) ([]etcd.Kept, error)
+	setKey  func(ctx context.Context, expect, value string) error
 }
 
 func (f *fakeLock) Run(ctx context.Context, sink func(etcd.Event)) error { return f.run(ctx, sink) }
@@ -94,6 +98,9 @@ func (f *fakeLock) Leave(ctx context.Context) error              { return f.leav
 func (f *fakeLock) Keep(ctx context.Context, key, value string, most int) error {
 	return f.keep(ctx, key, value, most)
 }
+func (f *fakeLock) SetKey(ctx context.Context, expect, value string) error {
+	return f.setKey(ctx, expect, value)
+}
 func (f *fakeLock) History(ctx context.Context, most int, quorum bool) ([]etcd.Kept, error) {
 	return f.history(ctx, most, quorum)
 }
@@ -101,7 +108,11 @@ func (f *fakeLock) History(ctx context.Context, most int, quorum bool) ([]etcd.K
 // ready is the status of a member that is well.
 func ready(leader bool) etcd.Status {
 	return etcd.Status{State: etcd.Ready, Local: true, Via: "http://127.0.0.1:2379", IsLeader: leader, Version: "3.6.16",
-		Members: []etcd.Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2"}, {ID: 3, Name: "n3"}}}
+		Members: []etcd.Member{
+			{ID: 1, Name: "n1", PeerURLs: []string{"https://198.51.100.162:2380"}},
+			{ID: 2, Name: "n2", PeerURLs: []string{"https://198.51.100.163:2380"}},
+			{ID: 3, Name: "n3", PeerURLs: []string{"https://198.51.100.164:2380"}},
+		}}
 }
 
 // client returns the cell as one node has it.
@@ -140,6 +151,12 @@ func (c *cell) client(node string) *fakeLock {
 		defer c.lock.Unlock()
 		return slices.Clone(c.history[:min(most, len(c.history))]), nil
 	}
+	f.setKey = func(ctx context.Context, expect, value string) error {
+		if err := c.answers(ctx, node); err != nil {
+			return err
+		}
+		return c.setKey(expect, value)
+	}
 	f.call = func(ctx context.Context, v string) error {
 		if err := c.answers(ctx, node); err != nil {
 			return err
@@ -164,7 +181,14 @@ func (c *cell) follow(node string, sink func(etcd.Event)) {
 	sink(etcd.Record{Value: c.record, Rev: c.rev})
 	sink(etcd.Nodes{Values: cloned(c.nodes)})
 	sink(etcd.Call{Value: c.call})
-	sink(ready(node == "n1"))
+	sink(etcd.Key{Value: c.key})
+	s := ready(node == "n1")
+	for _, m := range s.Members {
+		if m.Name == node {
+			s.Member = m.ID
+		}
+	}
+	sink(s)
 }
 
 // answers waits for ever if the client is mute.
@@ -198,6 +222,23 @@ func (c *cell) swap(ctx context.Context, node, expect, value string) etcd.Result
 	c.rev++
 	c.tell(etcd.Record{Value: value, Live: true, Rev: c.rev})
 	return etcd.Result{Outcome: etcd.Committed}
+}
+
+func (c *cell) setKey(expect, value string) error {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if c.key != expect {
+		return etcd.ErrChanged
+	}
+	c.key = value
+	c.tell(etcd.Key{Value: value})
+	return nil
+}
+
+func (c *cell) currentKey() string {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	return c.key
 }
 
 // keep adds to the history as etcd does.

@@ -39,6 +39,7 @@ type Archive interface {
 type Store interface {
 	Lock
 	Archive
+	Vault
 }
 
 // Address is the virtual IP on this node; *vip.VIP implements it.

@@ -43,17 +43,18 @@ type loop struct {
 	machine *election.Machine
 	box     *mailbox
 
-	lock     Lock
-	caller   *caller
-	address  Address
-	keeper   *keeper
-	history  *historian
-	notifier *notifier
-	announce chan struct{}
-	ownedTil atomic.Int64 // any goroutine: until when the neighbours may be told
-	dropped  func() int64
-	meter    meter
-	beat     *atomic.Int64 // any goroutine: when the loop last moved
+	lock       Lock
+	caller     *caller
+	address    Address
+	keeper     *keeper
+	history    *historian
+	heartbeats *heartbeats // nil: off
+	notifier   *notifier
+	announce   chan struct{}
+	ownedTil   atomic.Int64 // any goroutine: until when the neighbours may be told
+	dropped    func() int64
+	meter      meter
+	beat       *atomic.Int64 // any goroutine: when the loop last moved
 
 	cfg     *configs.Config
 	self    configs.Master
@@ -253,8 +254,11 @@ func (l *loop) fromEtcd(ev etcd.Event) {
 		if e.Value == "" || json.Unmarshal([]byte(e.Value), &c) == nil {
 			l.step(election.Called{Call: c})
 		}
+	case etcd.Key:
+		l.heartbeats.key(e.Value)
 	case etcd.Status:
 		l.etcdNow, l.asked = e, true
+		l.heartbeats.status(e)
 		if l.etcdAnswers() {
 			l.answered = l.clock.Boot()
 		}

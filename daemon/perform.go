@@ -22,6 +22,8 @@ func (l *loop) perform(acts []election.Action) {
 			go l.probe(a)
 		case election.Ask:
 			go l.ask(a.Call)
+		case election.Send:
+			l.heartbeats.send(a)
 		case election.Publish:
 			l.mine = a.Peer
 			l.publish()

@@ -77,7 +77,7 @@ func (b *bench) shell(name string) *shell {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		b.t.Fatal(err)
 	}
-	text := fmt.Appendf(nil, testConfig, dir)
+	text := append(fmt.Appendf(nil, testConfig, dir), b.extra...)
 	cfg, err := configs.Decode("havip.toml", text)
 	if err != nil {
 		b.t.Fatal(err)
@@ -97,6 +97,7 @@ func (b *bench) shell(name string) *shell {
 		Log: slog.New(slog.NewTextHandler(s.logged, nil)), Dropped: func() int64 { return 0 },
 	}}
 	s.d.notifier.send = s.sent.add
+	s.d.wire = b.ether.wire
 	s.d.faces = newFaces(s.d.StateDir, s.d.clock, s.d.Log)
 	s.d.faces.ask = func(context.Context, string) (status.Member, string) { return status.MemberUnreachable, "no answer" }
 	s.d.faces.knock = func(_ context.Context, address string) (bool, string) { return s.open[address], "is closed" }

@@ -14,8 +14,8 @@
 //	offset size
 //	     0    3  "hvb"
 //	     3    1  version, 1
-//	     4    1  kind: 1 beat, 2 acknowledgement, 3 ask, 4 abandoned
-//	     5    1  verdict of an acknowledgement: 1 promised, 2 refused, 3 leaving; else 0
+//	     4    1  kind: 1 beat, 2 acknowledgement, 3 challenge, 4 abandoned
+//	     5    1  verdict of an acknowledgement: 1 promised, 2 denied, 3 leaving; else 0
 //	     6    1  length of the life, 1 to 32
 //	     7    1  length of the epoch, 0 to 48
 //	     8    4  ID of the key

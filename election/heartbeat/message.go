@@ -15,13 +15,13 @@ type Kind uint8
 const (
 	Beat      Kind = 1 + iota // the holder lives
 	Ack                       // a peer heard a beat
-	Ask                       // who has abandoned this epoch?
+	Challenge                 // who has abandoned this epoch?
 	Abandoned                 // the sender has
 )
 
 const kinds = int(Abandoned) + 1
 
-var kindNames = [kinds]string{"", "beat", "ack", "ask", "abandoned"}
+var kindNames = [kinds]string{"", "beat", "ack", "challenge", "abandoned"}
 
 func (k Kind) String() string {
 	if k == 0 || int(k) >= kinds {
@@ -37,7 +37,7 @@ type Verdict uint8
 const (
 	NoVerdict Verdict = iota // of every other kind
 	Promised
-	Refused
+	Denied
 	Leaving
 )
 

@@ -130,8 +130,8 @@ func TestConversation(t *testing.T) {
 			if beat.From != 1 || beat.To != 2 || beat.Epoch != "e-1" || beat.Seq != 7 || beat.Life != strings.Repeat("b", 24) {
 				t.Errorf("beat %+v", beat)
 			}
-			ack := b.says(t, Message{Kind: Ack, Verdict: Refused, Epoch: "e-1", Seq: 7}, a)
-			if ack.Kind != Ack || ack.Verdict != Refused || ack.Seq != 7 || ack.Echo != beat.Sent {
+			ack := b.says(t, Message{Kind: Ack, Verdict: Denied, Epoch: "e-1", Seq: 7}, a)
+			if ack.Kind != Ack || ack.Verdict != Denied || ack.Seq != 7 || ack.Echo != beat.Sent {
 				t.Errorf("ack %+v of beat %+v", ack, beat)
 			}
 			if p := a.Stats().Peers[2]; p.RoundTrip <= 0 || p.RoundTrip > patience || p.Acknowledged == 0 || p.Sent[Beat] == 0 || p.Received[Ack] != 1 {
@@ -151,7 +151,7 @@ func TestBothFamilies(t *testing.T) {
 		a.says(t, Message{Kind: Beat}, o)
 		o.says(t, Message{Kind: Ack, Verdict: Promised}, a)
 	}
-	b.Send(Message{Kind: Ask, To: 3})
+	b.Send(Message{Kind: Challenge, To: 3})
 	if p := b.Stats().Peers[3]; p.Unsent != 1 || p.Error != errNoSocket.Error() {
 		t.Errorf("between two families: %+v", p)
 	}

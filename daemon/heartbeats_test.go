@@ -1,0 +1,322 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"havip/election"
+	"havip/election/etcd"
+	"havip/election/heartbeat"
+)
+
+const withHeartbeats = "[election]\ndetection = \"fast\"\n"
+
+// ether is a network on which every wire hears the others at once.
+type ether struct {
+	mu    sync.Mutex
+	wires []*fakeWire
+	cut   map[uint64]bool // members that neither hear nor are heard
+}
+
+// fakeWire is a Wire without sockets.
+type fakeWire struct {
+	ether   *ether
+	cfg     heartbeat.Config
+	keys    heartbeat.Keys
+	members heartbeat.Members
+	sent    []heartbeat.Message
+	stats   heartbeat.Stats
+}
+
+func (e *ether) wire(cfg heartbeat.Config) Wire {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w := &fakeWire{ether: e, cfg: cfg}
+	e.wires = append(e.wires, w)
+	return w
+}
+
+func (w *fakeWire) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+func (w *fakeWire) SetKeys(k heartbeat.Keys) {
+	w.ether.mu.Lock()
+	defer w.ether.mu.Unlock()
+	w.keys = k
+}
+
+func (w *fakeWire) SetMembers(m heartbeat.Members) {
+	w.ether.mu.Lock()
+	defer w.ether.mu.Unlock()
+	w.members = m
+}
+
+func (w *fakeWire) Stats() heartbeat.Stats {
+	w.ether.mu.Lock()
+	defer w.ether.mu.Unlock()
+	return w.stats
+}
+
+// Send delivers to the newest wire of the member, if both have the same key.
+func (w *fakeWire) Send(m heartbeat.Message) {
+	e := w.ether
+	e.mu.Lock()
+	m.From, m.Life = w.members.Self.ID, w.cfg.Life
+	w.sent = append(w.sent, m)
+	var heard func(heartbeat.Message)
+	for _, o := range e.wires {
+		if o.members.Self.ID == m.To && o.keys.Known() && o.keys.ID() == w.keys.ID() && !e.cut[m.From] && !e.cut[m.To] {
+			heard = o.cfg.Heard
+		}
+	}
+	e.mu.Unlock()
+	if heard != nil {
+		heard(m)
+	}
+}
+
+func (e *ether) of(s *shell) *fakeWire { return s.l.heartbeats.wire.(*fakeWire) }
+
+// said counts what a node sent.
+func (e *ether) said(s *shell, kind heartbeat.Kind, to uint64) int {
+	w := e.of(s)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := 0
+	for _, m := range w.sent {
+		if m.Kind == kind && m.To == to {
+			n++
+		}
+	}
+	return n
+}
+
+func (e *ether) keysOf(s *shell) heartbeat.Keys {
+	w := e.of(s)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return w.keys
+}
+
+func (e *ether) membersOf(s *shell) heartbeat.Members {
+	w := e.of(s)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return w.members
+}
+
+func peerAt(id uint64, address string) heartbeat.Peer {
+	return heartbeat.Peer{ID: id, Addresses: []netip.Addr{netip.MustParseAddr(address)}}
+}
+
+var sameAddr = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
+// TestHeartbeats: the nodes make one key, know each other, and the holder is
+// answered.
+func TestHeartbeats(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		b.extra = withHeartbeats
+		n1, n2, n3 := b.shell("n1").start(), b.shell("n2").start(), b.shell("n3").start()
+		b.pass(20 * time.Second)
+		if b.holder() != "n1" {
+			t.Fatalf("%s holds it", b.holder())
+		}
+		want := heartbeat.Members{Self: peerAt(2, "198.51.100.163"), Peers: []heartbeat.Peer{peerAt(1, "198.51.100.162"), peerAt(3, "198.51.100.164")}}
+		if diff := cmp.Diff(want, b.ether.membersOf(n2), sameAddr); diff != "" {
+			t.Errorf("members on n2 (-want +got):\n%s", diff)
+		}
+		keys, err := heartbeat.DecodeKeys(b.currentKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*shell{n1, n2, n3} {
+			if !b.ether.keysOf(s).Equal(keys) {
+				t.Errorf("%s has %v, etcd %v", s.name, b.ether.keysOf(s), keys)
+			}
+		}
+		for id, s := range map[uint64]*shell{2: n2, 3: n3} {
+			beats, acks := b.ether.said(n1, heartbeat.Beat, id), b.ether.said(s, heartbeat.Ack, 1)
+			if beats < 15 || acks != beats || b.ether.said(s, heartbeat.Beat, 1) > 0 {
+				t.Errorf("%d beats to %s, %d acknowledgements, %d beats of its own", beats, s.name, acks, b.ether.said(s, heartbeat.Beat, 1))
+			}
+		}
+	})
+}
+
+// TestHeartbeatsOff: nothing is sent, heard, made or kept.
+func TestHeartbeatsOff(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := b.shell("n1").start()
+		b.pass(20 * time.Second)
+		n1.l.box.put(election.Heard{Message: election.Message{Kind: election.Beat, From: "2"}})
+		b.pass(time.Second)
+		if len(b.ether.wires) > 0 || b.currentKey() != "" || b.holder() != "n1" {
+			t.Errorf("%d wires, key %q, holder %s", len(b.ether.wires), b.currentKey(), b.holder())
+		}
+		if _, err := os.Stat(filepath.Join(n1.d.StateDir, "heartbeats.json")); err == nil {
+			t.Error("there is a file")
+		}
+	})
+}
+
+// TestHeartbeatsBeforeEtcd: a daemon that starts before its etcd knows the others and
+// the key from the disk, which nobody else can read.
+func TestHeartbeatsBeforeEtcd(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		b.extra = withHeartbeats
+		n1 := b.shell("n1").start()
+		b.pass(20 * time.Second)
+		keys, members := b.ether.keysOf(n1), b.ether.membersOf(n1)
+		info, err := os.Stat(filepath.Join(n1.d.StateDir, "heartbeats.json"))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Fatalf("file: %v, %v", info, err)
+		}
+		n1.crash()
+		b.pass(time.Second)
+		b.silence("n1")
+		again := b.shell("n1")
+		again.lock.run = func(ctx context.Context, _ func(etcd.Event)) error { <-ctx.Done(); return nil }
+		again.start()
+		b.pass(time.Second)
+		if got := b.ether.keysOf(again); !keys.Known() || !got.Equal(keys) {
+			t.Errorf("%v, before %v", got, keys)
+		}
+		if diff := cmp.Diff(members, b.ether.membersOf(again), sameAddr); diff != "" || members.Self.ID != 1 {
+			t.Errorf("members (-before +after):\n%s", diff)
+		}
+	})
+}
+
+// TestHeartbeatFile: what cannot be used is said without the key, and does not hinder.
+func TestHeartbeatFile(t *testing.T) {
+	keys := heartbeat.NewKeys(time.Now())
+	r := roll{self: 0xab, members: []rollMember{
+		{id: 0xab, name: "n1", voter: true, addresses: []netip.Addr{testVIP}}, {id: 0xcd, name: "n2", addresses: []netip.Addr{netip.MustParseAddr("2001:db8::1")}},
+	}}
+	s := heartbeatStore{dir: filepath.Join(t.TempDir(), "state"), vip: "v"}
+	if err := s.save(keys, r); err != nil {
+		t.Fatal(err)
+	}
+	gotKeys, got, err := s.load()
+	if diff := cmp.Diff(r, got, cmp.AllowUnexported(roll{}, rollMember{}), sameAddr); diff != "" || err != nil || !gotKeys.Equal(keys) {
+		t.Errorf("kept %v, got %v, %v (-want +got):\n%s", keys, gotKeys, err, diff)
+	}
+	if k, r, err := (heartbeatStore{dir: s.dir, vip: "w"}).load(); k.Known() || r.self != 0 || err != nil {
+		t.Errorf("of another VIP: %v %v %v", k, r, err)
+	}
+	whole, err := os.ReadFile(s.path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"cut":        string(whole[:len(whole)/2]),
+		"a bad key":  `{"schema":1,"vip":"v","keys":{"schema":1,"current":{"id":"00000001","key":"c2VjcmV0"}}}`,
+		"a bad self": `{"schema":1,"vip":"v","self":"n1"}`,
+		"a bad id":   `{"schema":1,"vip":"v","self":"1","members":[{"id":"n1"}]}`,
+	} {
+		if err := os.WriteFile(s.path(), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		k, r, err := s.load()
+		if err == nil || k.Known() || r.self != 0 {
+			t.Errorf("%s: %v %v %v", name, k, r, err)
+		}
+		if err != nil && (strings.Contains(err.Error(), "c2Vj") || strings.Contains(err.Error(), secretOf(t, keys)[:6])) {
+			t.Errorf("%s: the error tells the key: %v", name, err)
+		}
+	}
+}
+
+// secretOf is the current key as it is written down.
+func secretOf(t *testing.T, k heartbeat.Keys) string {
+	t.Helper()
+	var f struct {
+		Current struct {
+			Key string `json:"key"`
+		} `json:"current"`
+	}
+	if err := json.Unmarshal([]byte(k.Encode()), &f); err != nil {
+		t.Fatal(err)
+	}
+	return f.Current.Key
+}
+
+// TestMembersByName: etcd may know its members by name; names are asked for beside
+// the loop, and again while they are not known.
+func TestMembersByName(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		b.extra = withHeartbeats
+		s := b.shell("n1")
+		var known atomic.Bool
+		s.l.heartbeats.resolve = func(ctx context.Context, name string) ([]netip.Addr, error) {
+			if name == "n2.example.org" && known.Load() {
+				return []netip.Addr{netip.MustParseAddr("::ffff:198.51.100.163")}, nil
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		s.start()
+		b.pass(5 * time.Second)
+		st := ready(true)
+		st.Member = 1
+		st.Members[1].PeerURLs = []string{"https://n2.example.org:2380"}
+		st.Members[2].Learner = true
+		b.tellOne("n1", st)
+		b.pass(resolveTimeout + time.Second)
+		want := heartbeat.Members{Self: peerAt(1, "198.51.100.162"), Peers: []heartbeat.Peer{{ID: 2}}}
+		if diff := cmp.Diff(want, b.ether.membersOf(s), sameAddr); diff != "" {
+			t.Errorf("before the name is known (-want +got):\n%s", diff)
+		}
+		known.Store(true)
+		b.pass(resolveEvery)
+		want.Peers = []heartbeat.Peer{peerAt(2, "198.51.100.163")}
+		if diff := cmp.Diff(want, b.ether.membersOf(s), sameAddr); diff != "" {
+			t.Errorf("after (-want +got):\n%s", diff)
+		}
+		if b.holder() != "n1" {
+			t.Errorf("%s holds it", b.holder())
+		}
+	})
+}
+
+// tellOne delivers an event to one client.
+func (c *cell) tellOne(node string, e etcd.Event) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.sinks[node](e)
+}
+
+// TestKeyIsBroken: a key that cannot be used costs heartbeats and nothing else.
+func TestKeyIsBroken(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		b.extra = withHeartbeats
+		b.cell.key = "not a key"
+		n1, n2 := b.shell("n1").start(), b.shell("n2").start()
+		b.pass(20 * time.Second)
+		if b.holder() != "n1" || b.ether.keysOf(n1).Known() || b.currentKey() != "not a key" {
+			t.Errorf("holder %s, %v, in etcd %q", b.holder(), b.ether.keysOf(n1), b.currentKey())
+		}
+		if got := strings.Count(n1.logged.String(), "the key of the heartbeats cannot be used"); got != 1 {
+			t.Errorf("said %d times:\n%s", got, n1.logged)
+		}
+		b.setKey("not a key", "")
+		b.pass(3 * time.Second) // the next status
+		b.tellOne("n2", ready(false))
+		b.pass(time.Second)
+		if !b.ether.keysOf(n2).Known() || !b.ether.keysOf(n1).Equal(b.ether.keysOf(n2)) {
+			t.Errorf("after it was deleted: %v, %v", b.ether.keysOf(n1), b.ether.keysOf(n2))
+		}
+	})
+}
