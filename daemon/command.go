@@ -62,6 +62,8 @@ type faces struct {
 	removing sync.Mutex                                                         // of etcd's members: one look, one removal
 	history  atomic.Pointer[historian]                                          // nil: no loop
 
+	heartbeats atomic.Pointer[heartbeats] // nil: no loop, or they are off
+
 	mu      sync.Mutex
 	box     *mailbox        // nil: no loop
 	address Address         // beside box
@@ -116,13 +118,14 @@ func (f *faces) handler() http.Handler {
 	mux.HandleFunc("POST "+status.PathShutdown, f.root(f.shutdown))
 	mux.HandleFunc("POST "+status.PathRelease, f.root(f.release))
 	mux.HandleFunc("POST "+status.PathAdopt, f.root(f.adopt))
+	mux.HandleFunc("POST "+status.PathRotate, f.root(f.rotateKey))
 	mux.HandleFunc("GET "+status.PathClaim, f.claimState)
 	mux.HandleFunc("POST "+status.PathClaim, f.root(f.claim))
 	mux.HandleFunc("POST "+status.PathClaimEnd, f.root(f.claimEnd))
 	mux.HandleFunc("GET "+status.PathFormer, f.root(f.formerLook))
 	mux.HandleFunc("POST "+status.PathFormer, f.root(f.formerRemove))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		for _, p := range []string{status.PathStatus, status.PathHistory, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathShutdown, status.PathRelease, status.PathAdopt, status.PathClaim, status.PathClaimEnd, status.PathFormer} {
+		for _, p := range []string{status.PathStatus, status.PathHistory, status.PathHandover, status.PathDrain, status.PathUndrain, status.PathShutdown, status.PathRelease, status.PathAdopt, status.PathRotate, status.PathClaim, status.PathClaimEnd, status.PathFormer} {
 			if r.URL.Path == p {
 				status.WriteFailure(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s", p, r.Method), "")
 				return

@@ -224,6 +224,7 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	}, l.now(), saved, l.drain != nil || keptBack(l.adopt.Stage))
 	d.faces.setLoop(l.box, address, l.cfg, l.self)
 	d.faces.history.Store(l.history)
+	d.faces.heartbeats.Store(l.heartbeats)
 	l.waited = func() error { return d.faces.endWait(l.box, address) }
 
 	inner, end := context.WithCancel(life)

@@ -60,15 +60,14 @@ type heartbeats struct {
 	news  chan struct{} // one token: list is another one
 	dirty chan struct{} // one token: what the file holds is another
 
-	mu      sync.Mutex
-	keys    heartbeat.Keys
-	learned time.Duration // when keys were, by the clock
-	raw     string        // the key's value in etcd
-	read    bool          // raw is known
-	bad     error         // why raw cannot be used
-	making  bool          // a first key is on its way
-	list    roll          // as etcd has it
-	known   roll          // with the addresses that the wire has
+	mu     sync.Mutex
+	keys   heartbeat.Keys
+	raw    string // the key's value in etcd
+	read   bool   // raw is known
+	bad    error  // why raw cannot be used
+	making bool   // a first key is on its way
+	list   roll   // as etcd has it
+	known  roll   // with the addresses that the wire has
 }
 
 // roll is who there is.
@@ -203,7 +202,7 @@ func (h *heartbeats) key(value string) {
 		}
 	case !keys.Equal(h.keys):
 		h.log.Info("the key of the heartbeats is known", "keys", keys)
-		h.keys, h.learned = keys, h.clock.Boot()
+		h.keys = keys
 		h.wire.SetKeys(keys)
 		wake(h.dirty)
 	}

@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"havip/daemon/status"
 	"havip/election"
 	"havip/election/etcd"
 	"havip/election/heartbeat"
@@ -317,6 +320,75 @@ func TestKeyIsBroken(t *testing.T) {
 		b.pass(time.Second)
 		if !b.ether.keysOf(n2).Known() || !b.ether.keysOf(n1).Equal(b.ether.keysOf(n2)) {
 			t.Errorf("after it was deleted: %v, %v", b.ether.keysOf(n1), b.ether.keysOf(n2))
+		}
+	})
+}
+
+// TestRotateKey: one command on one node gives all a new key; two at once are refused.
+func TestRotateKey(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		b.extra = withHeartbeats
+		n1, n2 := b.shell("n1").start(), b.shell("n2").start()
+		rotate := func() (int, string) {
+			code, body := n2.ask(http.MethodPost, status.PathRotate, "")
+			return code, string(body)
+		}
+		b.pass(2 * time.Second)
+		if code, body := rotate(); code != http.StatusConflict || !strings.Contains(body, "get 15 s to take one up") {
+			t.Errorf("a young key: %d %s", code, body)
+		}
+		b.pass(rotateAfter)
+		first := b.ether.keysOf(n1)
+		code, body := rotate()
+		b.pass(time.Second)
+		second := b.ether.keysOf(n1)
+		if code != http.StatusOK || !strings.Contains(body, second.ID()) || second.ID() == first.ID() || !b.ether.keysOf(n2).Equal(second) {
+			t.Errorf("%d %s: before %v, after %v and %v", code, body, first, second, b.ether.keysOf(n2))
+		}
+		if got := second.String(); got != "key "+second.ID()+" after "+first.ID() {
+			t.Errorf("after a rotation: %s", got)
+		}
+		b.setKey(b.currentKey(), "broken by hand")
+		b.pass(time.Millisecond)
+		if code, body := rotate(); code != http.StatusOK {
+			t.Errorf("a broken key: %d %s", code, body)
+		}
+		b.pass(rotateAfter)
+		n2.l.heartbeats.mu.Lock()
+		n2.l.heartbeats.raw = "not what is there"
+		n2.l.heartbeats.mu.Unlock()
+		if code, body := rotate(); code != http.StatusConflict || !strings.Contains(body, "at this moment") {
+			t.Errorf("somebody else's at the same time: %d %s", code, body)
+		}
+		b.silence("n2")
+		if code, body := rotate(); code != http.StatusGatewayTimeout {
+			t.Errorf("without etcd: %d %s", code, body)
+		}
+		for _, s := range []*shell{n1, n2} {
+			_, doc := s.ask(http.MethodGet, status.PathStatus, "")
+			for _, k := range []heartbeat.Keys{first, second, b.ether.keysOf(n1)} {
+				if secret := secretOf(t, k); strings.Contains(s.logged.String(), secret) || strings.Contains(string(doc), secret) || strings.Contains(body, secret) {
+					t.Errorf("%s tells the key", s.name)
+				}
+			}
+		}
+	})
+}
+
+func TestRotateKeyRefused(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := b.shell("n1").start()
+		b.pass(2 * time.Second)
+		if code, body := n1.ask(http.MethodPost, status.PathRotate, ""); code != http.StatusConflict || !strings.Contains(string(body), "heartbeats are off") {
+			t.Errorf("off: %d %s", code, body)
+		}
+		if code, _ := n1.ask(http.MethodPost, status.PathRotate, `{"key": "mine"}`); code != http.StatusBadRequest {
+			t.Errorf("with a key in it: %d", code)
+		}
+		w := httptest.NewRecorder()
+		n1.d.faces.handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, status.PathRotate, nil))
+		if w.Code != http.StatusForbidden {
+			t.Errorf("somebody who is not root: %d", w.Code)
 		}
 	})
 }

@@ -90,6 +90,15 @@ func (c *cli) undrainCommand() *cobra.Command {
 		func(ctx context.Context, client *status.Client) (*status.Change, error) { return client.Undrain(ctx) })
 }
 
+func (c *cli) keyCommand() *cobra.Command {
+	return group("key", "Renew the secret that the masters' daemons sign heartbeats with", c.changing("rotate", "Have heartbeats signed with a new key",
+		`rotate makes a new key in etcd, which every master takes up within milliseconds; once
+for the whole cluster is enough. What is signed with the key before it is accepted
+until the next rotation, so nothing is lost. When somebody may know the key, rotate
+twice, a quarter of a minute apart.`,
+		func(ctx context.Context, client *status.Client) (*status.Change, error) { return client.RotateKey(ctx) }))
+}
+
 func (c *cli) releaseCommand() *cobra.Command {
 	var yes, force bool
 	cmd := c.changing("release", "Give the record up: the holder lets go, a broken record is cleared",

@@ -134,7 +134,7 @@ daemon does not run or hangs, 5 permission denied or its answer not understood.
 	root.PersistentFlags().Var(&colours, "color", "whether to use colours; auto: on a terminal, unless NO_COLOR is set or TERM is dumb")
 	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{string(automatic), string(always), string(never)}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(c.statusCommand(), c.historyCommand(), c.handoverCommand(), c.drainCommand(), c.undrainCommand(), c.releaseCommand(), c.claimCommand(), c.checkCommand(),
-		c.initCommand(), c.joinCommand(), c.adoptCommand(), c.bootstrapCommand(), c.tokenCommand(), c.resetCommand(), c.configCommand(), c.debugCommand(), c.versionCommand())
+		c.initCommand(), c.joinCommand(), c.adoptCommand(), c.bootstrapCommand(), c.tokenCommand(), c.resetCommand(), c.configCommand(), c.keyCommand(), c.debugCommand(), c.versionCommand())
 	return root
 }
 

@@ -9,11 +9,12 @@ const SocketPath = "/run/havip/havipd.sock"
 // may open the socket; the others are POST and need uid 0 (SO_PEERCRED).
 const (
 	PathStatus   = "/v1/status"
-	PathHandover = "/v1/handover" // body: HandoverRequest
-	PathDrain    = "/v1/drain"    // no body
-	PathShutdown = "/v1/shutdown" // no body
-	PathUndrain  = "/v1/undrain"  // no body
-	PathRelease  = "/v1/release"  // body: ReleaseRequest
+	PathHandover = "/v1/handover"   // body: HandoverRequest
+	PathDrain    = "/v1/drain"      // no body
+	PathShutdown = "/v1/shutdown"   // no body
+	PathUndrain  = "/v1/undrain"    // no body
+	PathRelease  = "/v1/release"    // body: ReleaseRequest
+	PathRotate   = "/v1/key/rotate" // no body
 )
 
 // Paths that answer text, to whoever may open the socket and over TCP where

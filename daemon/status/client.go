@@ -162,6 +162,11 @@ func (c *Client) Undrain(ctx context.Context) (*Change, error) {
 	return c.change(ctx, PathUndrain, struct{}{})
 }
 
+// RotateKey has heartbeats signed with a new key.
+func (c *Client) RotateKey(ctx context.Context) (*Change, error) {
+	return c.change(ctx, PathRotate, struct{}{})
+}
+
 // Release gives the record up.
 func (c *Client) Release(ctx context.Context, force bool) (*Change, error) {
 	return c.change(ctx, PathRelease, ReleaseRequest{Force: force})

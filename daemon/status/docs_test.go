@@ -42,7 +42,7 @@ func TestSocketDoc(t *testing.T) {
 	} else if diff := cmp.Diff(want, string(old)); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", socketDoc, diff)
 	}
-	for _, s := range []string{SocketPath, PathStatus, PathHistory, PathHandover, PathDrain, PathUndrain, PathRelease, PathFormer,
+	for _, s := range []string{SocketPath, PathStatus, PathHistory, PathHandover, PathDrain, PathUndrain, PathRelease, PathRotate, PathFormer,
 		QueryWait + "=" + WaitHeld, QueryTimeout + "=", QuerySince + "=", QueryLimit + "=", fmt.Sprintf("schema number is %d", Schema)} {
 		if !bytes.Contains(before, []byte(s)) {
 			t.Errorf("%s does not speak of %s", socketDoc, s)

@@ -115,6 +115,7 @@ func never(s Source) []Absent {
 		{"/etc/kubernetes/pki/**/*.key", "never read: private keys"},
 		{"/etc/kubernetes: encryption configuration", "never read: it holds keys"},
 		{filepath.Join(s.State, "secrets.json"), "never collected: it holds the token and the certificate key"},
+		{"/var/lib/havip/heartbeats.json", "never read: it holds the key of the heartbeats"},
 		{filepath.Join(s.State, "*.yaml"), "never read: kubeadm's configuration holds the token and the certificate key"},
 	}
 	if path := s.secretFile(); path != "" {
