@@ -63,6 +63,7 @@ func (l *loop) document() status.Document {
 			HoldMS: l.timing.Hold.Milliseconds(), TakeoverMS: l.timing.Takeover.Milliseconds(),
 			RenewalMS: l.timing.Renewal.Milliseconds(), RetryMS: l.timing.Retry.Milliseconds(),
 		},
+		Heartbeats: l.heartbeatFacts(v, now),
 		Events:     slices.Clone(l.events),
 		LogDropped: l.dropped(),
 	}

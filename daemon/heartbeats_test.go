@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -311,6 +312,9 @@ func TestKeyIsBroken(t *testing.T) {
 		if b.holder() != "n1" || b.ether.keysOf(n1).Known() || b.currentKey() != "not a key" {
 			t.Errorf("holder %s, %v, in etcd %q", b.holder(), b.ether.keysOf(n1), b.currentKey())
 		}
+		if got := n1.document().Heartbeats.Trouble; got != "decode keys: not the JSON of a key: havipctl key rotate" {
+			t.Errorf("trouble %q", got)
+		}
 		if got := strings.Count(n1.logged.String(), "the key of the heartbeats cannot be used"); got != 1 {
 			t.Errorf("said %d times:\n%s", got, n1.logged)
 		}
@@ -320,6 +324,53 @@ func TestKeyIsBroken(t *testing.T) {
 		b.pass(time.Second)
 		if !b.ether.keysOf(n2).Known() || !b.ether.keysOf(n1).Equal(b.ether.keysOf(n2)) {
 			t.Errorf("after it was deleted: %v, %v", b.ether.keysOf(n1), b.ether.keysOf(n2))
+		}
+	})
+}
+
+// TestHeartbeatFacts: the status tells who is heard, by the masters' names.
+func TestHeartbeatFacts(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		b.extra = withHeartbeats
+		n1 := b.shell("n1").start()
+		b.extra = "[election]\ndetection = \"standard\"\n"
+		b.shell("n2").start()
+		b.pass(10 * time.Second)
+		st := ready(true)
+		st.Member, st.Members[1].Name, st.Members[2].PeerURLs = 1, "etcd-2", nil
+		b.tellOne("n1", st)
+		b.pass(time.Second)
+		now := n1.d.clock.Boot()
+		w := b.ether.of(n1)
+		b.ether.mu.Lock()
+		w.stats = heartbeat.Stats{
+			Trouble: "no address", Key: "0a0b0c0d", Dropped: [heartbeat.Reasons]uint64{heartbeat.Stale: 3},
+			Peers: map[uint64]heartbeat.PeerStats{
+				2: {Sent: [5]uint64{0, 4, 1}, Received: [5]uint64{0, 2, 3}, Heard: now - time.Second, Acknowledged: now - 2*time.Second, RoundTrip: 250 * time.Microsecond},
+				3: {Unsent: 7, Error: "no way", Unanswered: 1500 * time.Millisecond},
+			},
+		}
+		b.ether.mu.Unlock()
+		d := n1.document()
+		us := int64(250)
+		want := &status.Heartbeats{
+			Detection: "fast", Port: 9478, Key: "0a0b0c0d", Plain: d.Heartbeats.Plain, Trouble: "no address",
+			Peers: []status.HeartbeatPeer{
+				{Member: "2", Name: "n2", Detection: "standard", HeardAgoMS: ms(time.Second), AnsweredAgoMS: ms(2 * time.Second), RoundTripUS: &us, Sent: 5, Received: 5},
+				{Member: "3", Name: "n3", UnansweredMS: 1500, Unsent: 7, Error: "no way"},
+			},
+			Dropped: []status.HeartbeatDrop{{Reason: "stale", Count: 3}},
+		}
+		if diff := cmp.Diff(want, d.Heartbeats); diff != "" || want.Plain == "" {
+			t.Errorf("heartbeats (-want +got):\n%s", diff)
+		}
+		if !slices.Contains(d.Warnings, `n2 has election.detection = "standard", this node "fast": the file must be the same on every master`) {
+			t.Errorf("warnings %q", d.Warnings)
+		}
+		b.setKey(b.currentKey(), "broken")
+		b.pass(time.Second)
+		if got := n1.document().Heartbeats.Trouble; got != "no address" {
+			t.Errorf("with a key of before: %q", got)
 		}
 	})
 }

@@ -413,7 +413,7 @@ func (l *loop) publish() {
 	l.lock.Publish(presence{
 		Peer: l.mine, Address: l.self.Address.String(), Version: l.version, Link: l.link.Name, Gateway: l.gateway.state, Cut: l.gateway.detail,
 		Etcd: l.memberState(), APIServer: cmp.Or(l.health.state, status.APIUnknown), Detail: l.healthDetail(), Process: l.process,
-		Adopt: l.adopt.Stage,
+		Adopt: l.adopt.Stage, Detection: l.detection(),
 	}.encode())
 }
 

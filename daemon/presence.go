@@ -23,6 +23,8 @@ type presence struct {
 	Detail    string           `json:"detail,omitempty"` // why the API server fails
 	Process   string           `json:"process"`          // fresh for every start: two nodes of one name show
 
+	Detection string `json:"detection,omitempty"` // "": no heartbeats
+
 	Adopt status.AdoptStage `json:"adopt,omitempty"` // in a migration
 }
 

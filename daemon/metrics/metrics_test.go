@@ -34,6 +34,14 @@ func holding() *status.Document {
 			Link: "eth0", Reasserts: 2,
 			States: []status.AddressState{{Address: netip.MustParseAddr("198.51.100.166"), Present: true, LifetimeLeftMS: number(2000)}},
 		},
+		Heartbeats: &status.Heartbeats{
+			Detection: "fast", Port: 9478,
+			Peers: []status.HeartbeatPeer{
+				{Name: "n2", Detection: "fast", Sent: 12, Received: 11, AnsweredAgoMS: number(40), RoundTripUS: number(250)},
+				{Name: "n3", Unsent: 3, UnansweredMS: 9500},
+			},
+			Dropped: []status.HeartbeatDrop{{Reason: "stale", Count: 2}, {Reason: "forged", Count: 1}},
+		},
 		Timing:     status.Timing{HoldMS: 3000, TakeoverMS: 4500},
 		LogDropped: 7,
 	}
@@ -109,8 +117,15 @@ func TestScrape(t *testing.T) {
 		"havip_ready":                      {"": 0},
 		"havip_check_ok":                   {"check=loop": 1, "check=etcd": 0},
 		"havip_loop_age_seconds":           {"": 0.02},
-		"havip_log_lines_dropped_total":    {"": 7},
-		"havip_hold_seconds":               {"": 3},
+
+		"havip_heartbeats_sent_total":         {"master=n2": 12, "master=n3": 0},
+		"havip_heartbeats_received_total":     {"master=n2": 11, "master=n3": 0},
+		"havip_heartbeats_unsent_total":       {"master=n2": 0, "master=n3": 3},
+		"havip_heartbeats_unanswered_seconds": {"master=n2": 0, "master=n3": 9.5},
+		"havip_heartbeats_round_trip_seconds": {"master=n2": 0.00025},
+		"havip_heartbeats_dropped_total":      {"reason=stale": 2, "reason=forged": 1},
+		"havip_log_lines_dropped_total":       {"": 7},
+		"havip_hold_seconds":                  {"": 3},
 	} {
 		f := families[name]
 		if f == nil {

@@ -175,6 +175,30 @@ var facts = []fact{
 	gauge("havip_etcd_alarms", "Alarms that etcd raised.").
 		of(func(d *status.Document, is func(float64, ...string)) { is(float64(len(d.Etcd.Alarms))) }),
 
+	gauge("havip_heartbeats_sent_total", "Datagrams sent to the daemon of that master. Heartbeats are absent where [election] detection is off.", "master").counted().
+		of(perPeer(func(p status.HeartbeatPeer, is func(float64)) { is(float64(p.Sent)) })),
+	gauge("havip_heartbeats_received_total", "Datagrams of that master that were believed.", "master").counted().
+		of(perPeer(func(p status.HeartbeatPeer, is func(float64)) { is(float64(p.Received)) })),
+	gauge("havip_heartbeats_unsent_total", "Datagrams to that master that the kernel refused, or for which there was no key or address.", "master").counted().
+		of(perPeer(func(p status.HeartbeatPeer, is func(float64)) { is(float64(p.Unsent)) })),
+	gauge("havip_heartbeats_unanswered_seconds", "For how long that master has not answered the beats of this node; 0 where it does, or none are sent.", "master").
+		of(perPeer(func(p status.HeartbeatPeer, is func(float64)) { is(seconds(p.UnansweredMS)) })),
+	gauge("havip_heartbeats_round_trip_seconds", "Of the last beat that this master answered. Absent before the first.", "master").
+		of(perPeer(func(p status.HeartbeatPeer, is func(float64)) {
+			if p.RoundTripUS != nil {
+				is(float64(*p.RoundTripUS) / 1e6)
+			}
+		})),
+	gauge("havip_heartbeats_dropped_total", "Datagrams that came and were not believed, by reason (heartbeats.md).", "reason").counted().
+		of(func(d *status.Document, is func(float64, ...string)) {
+			if d.Heartbeats == nil {
+				return
+			}
+			for _, x := range d.Heartbeats.Dropped {
+				is(float64(x.Count), x.Reason)
+			}
+		}),
+
 	gauge("havip_hold_seconds", "How long a holder may serve after it sent a confirmed renewal.").
 		of(func(d *status.Document, is func(float64, ...string)) { is(seconds(d.Timing.HoldMS)) }),
 	gauge("havip_takeover_seconds", "How long the others wait after they last saw the record change.").
@@ -206,6 +230,18 @@ func own(d *status.Document) status.Master {
 		}
 	}
 	return status.Master{APIServer: status.APIUnknown}
+}
+
+// perPeer reads one value of each other master.
+func perPeer(read func(p status.HeartbeatPeer, is func(float64))) func(*status.Document, func(float64, ...string)) {
+	return func(d *status.Document, is func(float64, ...string)) {
+		if d.Heartbeats == nil {
+			return
+		}
+		for _, p := range d.Heartbeats.Peers {
+			read(p, func(v float64) { is(v, p.Name) })
+		}
+	}
 }
 
 func seconds(ms int64) float64 { return float64(ms) / 1000 }

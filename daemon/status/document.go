@@ -33,6 +33,7 @@ type Document struct {
 	Etcd        Etcd         `json:"etcd"`                   // etcd as this node sees it
 	Address     Address      `json:"address"`                // the VIP on this node's link
 	Timing      Timing       `json:"timing"`                 // the timers in effect here
+	Heartbeats  *Heartbeats  `json:"heartbeats,omitempty"`   // what the masters' daemons hear of each other; absent: detection is off here
 	Redundancy  string       `json:"redundancy"`             // judged: what one more failure would cost, one sentence
 	Warnings    []string     `json:"warnings"`               // what is worth a look and changes no verdict; some are judged
 	Problems    []string     `json:"problems"`               // judged: why the verdict is not HELD, worst first
@@ -275,6 +276,39 @@ type Timing struct {
 	TakeoverMS int64 `json:"takeover_ms"` // others wait this long after they last saw the record change
 	RenewalMS  int64 `json:"renewal_ms"`  // between two renewals
 	RetryMS    int64 `json:"retry_ms"`    // before a renewal without an answer is tried again
+}
+
+// Heartbeats is what passes between the masters' daemons beside etcd.
+type Heartbeats struct {
+	Detection string          `json:"detection"`         // as in the config file: standard or fast
+	Port      int             `json:"port"`              // over UDP
+	Key       string          `json:"key,omitempty"`     // name of the key that signs, absent: none is known
+	Epoch     string          `json:"epoch,omitempty"`   // the epoch of the record, in which the holder's right hangs on answers; absent: it hangs on etcd alone
+	Plain     string          `json:"plain,omitempty"`   // on the holder: why there is no epoch, or none much longer
+	Trouble   string          `json:"trouble,omitempty"` // why this node hears nothing
+	Peers     []HeartbeatPeer `json:"peers"`             // the other voting members of etcd
+	Dropped   []HeartbeatDrop `json:"dropped"`           // what came and was not believed, since the daemon's start
+}
+
+// HeartbeatPeer is what passed between this node and one other.
+type HeartbeatPeer struct {
+	Member        string `json:"member"`                    // its etcd member ID, as etcdctl writes it
+	Name          string `json:"name"`                      // its name in [masters], or else in etcd
+	Detection     string `json:"detection,omitempty"`       // what its daemon has in its config file; absent: off, or not known
+	HeardAgoMS    *int64 `json:"heard_ago_ms,omitempty"`    // since anything was heard of it; absent: never
+	AnsweredAgoMS *int64 `json:"answered_ago_ms,omitempty"` // since it answered a beat of this node; absent: never
+	UnansweredMS  int64  `json:"unanswered_ms"`             // for how long it has not answered this node's beats; 0: it does, or none are sent
+	RoundTripUS   *int64 `json:"round_trip_us,omitempty"`   // of the last beat that it answered, in microseconds
+	Sent          int64  `json:"sent"`                      // datagrams to it, since the daemon's start
+	Received      int64  `json:"received"`                  // datagrams from it
+	Unsent        int64  `json:"unsent"`                    // datagrams to it that were not sent
+	Error         string `json:"error,omitempty"`           // why the last of these was not
+}
+
+// HeartbeatDrop counts datagrams that were dropped for one reason.
+type HeartbeatDrop struct {
+	Reason string `json:"reason"` // one word of docs/heartbeats.md
+	Count  int64  `json:"count"`  // how often
 }
 
 // Step is one thing to do.

@@ -69,6 +69,10 @@ func settleLists(d *Document) {
 	settle(&d.Address.States)
 	settle(&d.Address.Warnings)
 	settle(&d.Address.Conflicts)
+	if d.Heartbeats != nil {
+		settle(&d.Heartbeats.Peers)
+		settle(&d.Heartbeats.Dropped)
+	}
 }
 
 func settle[T any](list *[]T) {
@@ -263,6 +267,7 @@ func addWarnings(d *Document) {
 			d.warn(m.Name + " cannot ask the hosts of health.gateway, and counts as healthy: " + m.GatewayDetail)
 		}
 	}
+	addHeartbeatWarnings(d)
 	if d.LogDropped > 0 {
 		d.warn(count(int(d.LogDropped), "log line") + " dropped: journald did not take them in time")
 	}

@@ -102,6 +102,7 @@ func newNode(t *testing.T) *node {
 	for _, name := range []string{"drained.json", "claim.json", "history.json"} {
 		n.write("var/lib/havip/"+name, n.soup)
 	}
+	n.write("var/lib/havip/heartbeats.json", canaryUnattended)
 	for _, name := range []string{"journal.json", "secrets.json", "init.yaml", "join.yaml", "logs/init.log", "logs/01-certs.log"} {
 		n.write("var/lib/havip/kubeadm/"+name, n.soup+canaryEnv)
 	}

@@ -1,0 +1,70 @@
+package status
+
+import (
+	"fmt"
+	"slices"
+)
+
+// unheard is for how long heartbeats may go without an answer before it is worth a
+// look: six of the slowest.
+const unheard = 3000
+
+// addHeartbeatWarnings says what keeps masters from hearing each other. It costs
+// speed alone, so it changes no verdict.
+func addHeartbeatWarnings(d *Document) {
+	h := d.Heartbeats
+	if h == nil {
+		return
+	}
+	if h.Trouble != "" {
+		d.warn("heartbeats of the other masters are not heard: " + h.Trouble)
+	}
+	for _, p := range h.Peers {
+		if !d.present(p.Name) {
+			continue // that it is gone is said already
+		}
+		if why := h.unheard(d, p); why != "" {
+			d.warn(why)
+		}
+		if p.Detection != "" && p.Detection != h.Detection {
+			d.warn(fmt.Sprintf("%s has election.detection = %q, this node %q: the file must be the same on every master", p.Name, p.Detection, h.Detection))
+		}
+	}
+}
+
+func (d *Document) present(name string) bool {
+	return slices.ContainsFunc(d.Masters, func(m Master) bool { return m.Name == name && m.Present })
+}
+
+// unheard says why a master that is there does not take part in heartbeats, "" if it
+// does.
+func (h *Heartbeats) unheard(d *Document, p HeartbeatPeer) string {
+	silent := p.UnansweredMS > unheard
+	holds := d.Holder != nil && !d.Holder.LastKnown && d.Holder.Node == p.Name
+	deaf := holds && h.Trouble == "" && (p.HeardAgoMS == nil || *p.HeardAgoMS > unheard) && heldFor(d) > unheard
+	switch {
+	case !silent && !deaf:
+		return ""
+	case p.Detection == "":
+		return p.Name + " has no heartbeats: election.detection is off there, or its havip is of another version"
+	case silent && p.Error != "":
+		return fmt.Sprintf("heartbeats to %s cannot be sent: %s", p.Name, p.Error)
+	case silent:
+		return fmt.Sprintf("%s does not answer heartbeats: %s", p.Name, h.open())
+	}
+	return fmt.Sprintf("nothing is heard of %s, which holds the VIP: %s", p.Name, h.open())
+}
+
+// open is what mends a firewall.
+func (h *Heartbeats) open() string {
+	return fmt.Sprintf("UDP %d must be open between the masters (nft insert rule inet filter input udp dport %[1]d accept; docs/heartbeats.md)", h.Port)
+}
+
+// heldFor is since when the holder of now is it, as far as the clocks of two nodes
+// agree: one that has just begun need not have been heard yet.
+func heldFor(d *Document) int64 {
+	if d.Holder.Since == nil {
+		return 0
+	}
+	return d.Time.Sub(*d.Holder.Since).Milliseconds()
+}
