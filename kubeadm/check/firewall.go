@@ -5,13 +5,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"havip/configs"
 )
 
 var firewallLooks = []Look{
 	{
 		Name: "firewalld", When: Always, Parts: []Part{PartFirewall, PartLinks},
-		About: "firewalld lets in the API server and etcd on the VIP's link",
-		Why:   "clients come through the VIP to the API server's port, and masters to each other's etcd, by which they elect; ARP it does not filter",
+		About: "firewalld lets in the API server, etcd and heartbeats on the VIP's link",
+		Why:   "clients come through the VIP to the API server's port, and masters to each other's etcd, by which they elect; ARP it does not filter. Where election.detection is on, masters also hear each other over UDP: without it a dead holder is found as late as without heartbeats",
 		Fix:   "firewall-cmd --permanent --add-service=havip && firewall-cmd --reload",
 		judge: judgeFirewalld,
 	}, {
@@ -44,9 +46,10 @@ func judgeFirewalld(f *Facts, r *reporter) {
 		return
 	}
 	_, api := f.Config.File.Endpoint()
+	judgeHeartbeatPort(f.Config.File.Election, w.Firewalld, r)
 	var closed, add []string
 	for _, port := range []int{api, 2379, 2380} {
-		if !w.Firewalld.open(port) {
+		if !w.Firewalld.open("tcp", port) {
 			closed = append(closed, strconv.Itoa(port))
 			add = append(add, fmt.Sprintf("--add-port=%d/tcp", port))
 		}
@@ -66,19 +69,39 @@ func judgeFirewalld(f *Facts, r *reporter) {
 	r.error("zone "+w.Firewalld.Zone, what, fix)
 }
 
-func (z *Firewalld) open(port int) bool {
-	if slices.ContainsFunc(z.Services, func(s string) bool { return slices.Contains(known[s], port) }) {
+// judgeHeartbeatPort only warns: heartbeats that do not come cost speed.
+func judgeHeartbeatPort(e configs.Election, z *Firewalld, r *reporter) {
+	if !e.Detection.Heartbeats().On() || z.open("udp", e.HeartbeatPort) {
+		return
+	}
+	fix := "" // the service has the usual port
+	if e.HeartbeatPort != configs.DefaultHeartbeatPort {
+		fix = fmt.Sprintf("firewall-cmd --permanent --zone=%s --add-port=%d/udp && firewall-cmd --reload", z.Zone, e.HeartbeatPort)
+	}
+	r.warn("zone "+z.Zone, fmt.Sprintf("does not let in UDP to %d: the masters' heartbeats", e.HeartbeatPort), fix)
+}
+
+// open reports whether the zone lets a port in. Of the services only this package's
+// has heartbeats.
+func (z *Firewalld) open(protocol string, port int) bool {
+	byService := func(s string) bool {
+		if protocol == "udp" {
+			return s == "havip" && port == configs.DefaultHeartbeatPort
+		}
+		return slices.Contains(known[s], port)
+	}
+	if slices.ContainsFunc(z.Services, byService) {
 		return true
 	}
 	return slices.ContainsFunc(z.Ports, func(text string) bool {
-		numbers, protocol, _ := strings.Cut(text, "/")
+		numbers, of, _ := strings.Cut(text, "/")
 		first, last, ranged := strings.Cut(numbers, "-")
 		if !ranged {
 			last = first
 		}
 		a, err1 := strconv.Atoi(first)
 		b, err2 := strconv.Atoi(last)
-		return protocol == "tcp" && err1 == nil && err2 == nil && a <= port && port <= b
+		return of == protocol && err1 == nil && err2 == nil && a <= port && port <= b
 	})
 }
 

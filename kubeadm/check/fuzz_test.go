@@ -11,7 +11,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		parseUnits(text)
 		for _, z := range parseZones(text) {
-			z.open(6443)
+			z.open("tcp", 6443)
 		}
 		if chains, err := parseRuleset([]byte(text)); err != nil && chains != nil {
 			t.Error("chains with an error")

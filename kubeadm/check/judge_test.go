@@ -444,6 +444,22 @@ warning leftovers: certificates: kubeadm will use those that are there: /etc/kub
 		f.Config.File.Kubeadm.Endpoint = "198.51.100.166:8443"
 		zoned(Firewalld{Zone: "public", Services: []string{"havip"}})(f)
 	}, "error firewalld: zone public: does not let in TCP to 8443", "firewall-cmd --permanent --zone=public --add-port=8443/tcp && firewall-cmd --reload"},
+	{"firewalld and heartbeats", master, func(f *Facts) {
+		f.Config.File.Election.Detection = configs.DetectionFast
+		zoned(Firewalld{Zone: "public", Ports: []string{"6443/tcp", "2379-2380/tcp", "9478/tcp"}})(f)
+	}, "warning firewalld: zone public: does not let in UDP to 9478: the masters' heartbeats", "firewall-cmd --permanent --add-service=havip && firewall-cmd --reload"},
+	{"firewalld and heartbeats elsewhere", master, func(f *Facts) {
+		f.Config.File.Election.Detection, f.Config.File.Election.HeartbeatPort = configs.DetectionFast, 7471
+		zoned(Firewalld{Zone: "public", Services: []string{"havip"}})(f)
+	}, "warning firewalld: zone public: does not let in UDP to 7471: the masters' heartbeats", "firewall-cmd --permanent --zone=public --add-port=7471/udp && firewall-cmd --reload"},
+	{"firewalld open to heartbeats", master, func(f *Facts) {
+		f.Config.File.Election.Detection, f.Config.File.Election.HeartbeatPort = configs.DetectionStandard, 7471
+		zoned(Firewalld{Zone: "public", Services: []string{"havip"}, Ports: []string{"7400-7500/udp"}})(f)
+	}, "", ""},
+	{"firewalld open to heartbeats by the service", master, func(f *Facts) {
+		f.Config.File.Election.Detection = configs.DetectionStandard
+		zoned(Firewalld{Zone: "public", Services: []string{"havip"}})(f)
+	}, "", ""},
 	{"firewalld mute", master, func(f *Facts) { f.Firewall.Error = "no bus" }, "unseen firewalld: firewalld runs, and does not tell: no bus", ""},
 	{"input drops", master, chain("inet", "input", 9), "", ""},
 	{"output drops", master, chain("ip", "output", 3), "warning output: ip filter OUTPUT: drops what none of its 3 rules accepts", ""},
