@@ -9,6 +9,45 @@ import (
 // look: six of the slowest.
 const unheard = 3000
 
+// heartbeats says by what the holder serves, and who answers it or hears it.
+func (p *page) heartbeats() {
+	h := p.doc.Heartbeats
+	if h == nil || h.Trouble != "" { // then a warning says why
+		return
+	}
+	text := h.Detection + ", not in force"
+	switch {
+	case h.Epoch != "":
+		text = h.Detection + ", in force"
+	case h.Plain != "":
+		text += ": " + h.Plain
+	}
+	for _, peer := range h.Peers {
+		if said := p.doc.hears(peer); said != "" {
+			text += "; " + said
+		}
+	}
+	p.labelled("heartbeats", clean(text))
+}
+
+// hears is what a peer's line has to say, "" if it is nothing: who neither holds the
+// VIP nor is asked by its holder is silent.
+func (d *Document) hears(p HeartbeatPeer) string {
+	switch {
+	case d.Holder == nil || d.Holder.LastKnown:
+		return ""
+	case d.Holder.Node == p.Name && p.HeardAgoMS != nil:
+		return p.Name + " heard " + short(millis(*p.HeardAgoMS)) + " ago"
+	case d.Holder.Node != d.Node || p.AnsweredAgoMS == nil:
+		return ""
+	case p.UnansweredMS > unheard:
+		return p.Name + " silent for " + age(millis(p.UnansweredMS))
+	case p.RoundTripUS != nil:
+		return fmt.Sprintf("%s in %.1f ms", p.Name, float64(*p.RoundTripUS)/1000)
+	}
+	return ""
+}
+
 // addHeartbeatWarnings says what keeps masters from hearing each other. It costs
 // speed alone, so it changes no verdict.
 func addHeartbeatWarnings(d *Document) {

@@ -26,6 +26,8 @@ func TestVerdictAndExitCode(t *testing.T) {
 		"api-failing":   {Degraded, 1},
 		"nospace":       {Degraded, 1},
 		"conflict":      {Degraded, 1},
+		"heartbeats":    {Held, 0},
+		"silent-port":   {Held, 0}, // it costs speed
 		"stray-address": {Degraded, 1},
 		"no-quorum":     {Nobody, 4},
 		"implausible":   {Nobody, 4},

@@ -36,6 +36,7 @@ func Render(w io.Writer, d *Document, o Options) error {
 		p.masters()
 		p.blank()
 		p.labelled("etcd", clean(p.doc.Redundancy))
+		p.heartbeats()
 		p.problems()
 	}
 	p.steps()

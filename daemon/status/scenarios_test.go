@@ -101,6 +101,8 @@ var scenarios = map[string]func() *Document{
 	"gateway-gone":  func() *Document { return change(gatewayGone) },
 	"conflict":      func() *Document { return change(conflict) },
 	"stray-address": func() *Document { return change(stray) },
+	"heartbeats":    func() *Document { return change(heartbeats) },
+	"silent-port":   func() *Document { return change(silentPort) },
 	"unconfigured":  unconfigured,
 	"bootstrapping": func() *Document { return change(bootstrapping) },
 	"claimed":       func() *Document { return change(claimed) },
@@ -268,6 +270,31 @@ func nospace(d *Document) {
 func conflict(d *Document) {
 	seenByHolder(d)
 	d.Address.Conflicts = []Conflict{{Address: d.VIP[0], MAC: "02:00:5e:00:53:07", At: before0316(40 * time.Second), AgoMS: 40_000, Count: 3}}
+}
+
+// heartbeats: n3 hears n2, which serves by its answer and n1's.
+func heartbeats(d *Document) {
+	d.Heartbeats = &Heartbeats{
+		Detection: "fast", Port: 9478, Key: "0a0b0c0d", Epoch: "4f1c2b3a495867768594a3b2-17",
+		Peers: []HeartbeatPeer{
+			{Member: "8e9e05c52164694d", Name: "n1", Detection: "fast"},
+			{Member: "91bc3c398fb3c146", Name: "n2", Detection: "fast", HeardAgoMS: ms(30), Sent: 5040, Received: 5041},
+		},
+	}
+}
+
+// silentPort: a firewall on n1 drops the heartbeats of n2, which therefore goes by
+// the record alone.
+func silentPort(d *Document) {
+	seenByHolder(d)
+	us := int64(210)
+	d.Heartbeats = &Heartbeats{
+		Detection: "fast", Port: 9478, Key: "0a0b0c0d", Plain: "1 of 2 other members answer heartbeats, 2 must",
+		Peers: []HeartbeatPeer{
+			{Member: "8e9e05c52164694d", Name: "n1", Detection: "fast", UnansweredMS: 252_000, Sent: 504},
+			{Member: "fd422379fda50e48", Name: "n3", Detection: "fast", HeardAgoMS: ms(30), AnsweredAgoMS: ms(30), RoundTripUS: &us, Sent: 504, Received: 504},
+		},
+	}
 }
 
 func stray(d *Document) {

@@ -40,6 +40,7 @@ func RenderScreen(p Picture, o Options, height int) []string {
 		s.section(2, s.roster)
 		s.gap()
 		s.section(7, func() { s.part(aboutEtcd, func() { s.labelled("etcd", clean(s.doc.Redundancy)) }) })
+		s.section(7, s.heartbeats)
 		s.section(3, s.troubles)
 		s.section(8, s.remarks)
 	}
