@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"havip/daemon/history"
 	"havip/election"
 	"havip/election/etcd"
 )
@@ -95,13 +96,12 @@ func (l *loop) noteReign(v election.View, now time.Duration) {
 	l.reign = reign{node: node, renewed: v.SeenAt}
 }
 
-// deadSince says since when a node is silent that lost the record because it
-// stopped renewing. Its presence outlives it by the time to live of the lease;
+// deadSince says since when a node is silent that lost the record because of that. Its presence outlives it by the time to live of the lease;
 // a daemon that runs would say soon that it is the holder no more.
 func (l *loop) deadSince(name string, m *election.Move) (time.Duration, bool) {
 	p, here := l.roster.now[name]
 	dead := here && p.Role == election.Holder.String() &&
-		m != nil && m.From == name && m.To != name && m.Reason == name+" stopped renewing" &&
+		m != nil && m.From == name && history.FromSilent(*m) &&
 		l.lapsed.node == name && l.roster.changed[name] < l.lapsed.at
 	return l.lapsed.renewed, dead
 }

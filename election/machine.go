@@ -158,7 +158,7 @@ func New(cfg Config, now Now, saved *SavedState, drained bool) (*Machine, []Acti
 	m.why = "just started"
 	m.fenced = unset
 	m.health.OK = true
-	m.fence.Reason = "not attached yet"
+	m.fence = Fence{Reason: "not attached yet"}
 	m.beats = beats{heard: map[string]heard{}, steady: never, calm: calmFirst}
 	m.link = Link{Reason: "not looked at yet"}
 	m.adopt(saved)

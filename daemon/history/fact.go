@@ -131,6 +131,7 @@ func Planned(reason string) bool {
 // other one is the reason of a node that gave it away.
 const (
 	reasonStopped  = " stopped renewing"
+	reasonUnheard  = " was not heard for "
 	reasonFree     = "the record was free: "
 	reasonAbsent   = "there was no record"
 	reasonRestart  = "its own record again, after a restart"
@@ -146,10 +147,16 @@ func kindOf(m election.Move) status.HistoryKind {
 		return status.HistoryTaken
 	case m.From == m.To:
 		return status.HistoryResumed
-	case m.Reason == m.From+reasonStopped:
+	case FromSilent(m):
 		return status.HistoryTakeover
 	}
 	return status.HistoryHandover
+}
+
+// FromSilent reports whether a move took the record from a node that had fallen
+// silent: it crashed, or was cut off.
+func FromSilent(m election.Move) bool {
+	return m.To != "" && m.To != m.From && (m.Reason == m.From+reasonStopped || strings.HasPrefix(m.Reason, m.From+reasonUnheard))
 }
 
 // termOf names the term that a record is of, by when it began and for whom. It is

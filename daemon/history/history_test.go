@@ -85,6 +85,12 @@ func TestTrackerFollowsTheRecord(t *testing.T) {
 				[]string{"takeover n1>n2 at 1005000 lost 1000410 ended 0000001000000-n1"}},
 			{renew, true, t0 + 5400, nil},
 		},
+		"a crash found by heartbeats": {
+			{first, true, t0, firstFact},
+			{renew, true, t0 + 400, nil},
+			{func(w *writer) string { return w.take("n1", "n2", t0+700, t0+410, "n1 was not heard for 250ms") }, true, t0 + 701,
+				[]string{"takeover n1>n2 at 1000700 lost 1000410 ended 0000001000000-n1"}},
+		},
 		"a crash long before this node began to look": {
 			{first, false, t0 + 60_000, firstFact},
 			{func(w *writer) string { return w.take("n1", "n2", t0+64_500, t0+60_000, "n1 stopped renewing") }, true, t0 + 64_501,

@@ -6,6 +6,8 @@ import "strings"
 // causes in it, of which a label must not be made.
 const (
 	KindStoppedRenewing = "stopped_renewing" // the holder before crashed, or was cut off
+	KindUnheard         = "unheard"          // the same, found by heartbeats
+	KindUnanswered      = "unanswered"       // too few masters answered the holder's heartbeats until the right ran out
 	KindOperator        = "operator"         // havipctl handover, release
 	KindDrain           = "drain"
 	KindStop            = "stop"     // of havipd
@@ -48,6 +50,7 @@ var kinds = []struct {
 	{begins: "there was no record", kind: KindNoRecord},
 	{begins: "the record was ", kind: KindRecord},
 	{begins: "gave up: the state ", kind: KindDisk},
+	{begins: "too few masters acknowledged ", kind: KindUnanswered},
 	{begins: "handover by an operator", kind: KindOperator},
 	{begins: "released by an operator", kind: KindOperator},
 	{begins: "drained by an operator", kind: KindDrain},
@@ -57,6 +60,7 @@ var kinds = []struct {
 	{begins: "havipd stops", kind: KindStop},
 	{begins: "havipd on ", kind: KindStop},
 	{has: " cannot set the address", kind: KindAddress},
+	{has: " was not heard for ", kind: KindUnheard},
 	{has: " stopped renewing", kind: KindStoppedRenewing},
 	{has: " is drained", kind: KindDrain},
 	{has: " shuts down", kind: KindShutdown},

@@ -13,6 +13,8 @@ import (
 func TestKind(t *testing.T) {
 	for reason, want := range map[string]string{
 		"n1 stopped renewing":                                                 KindStoppedRenewing,
+		"n1 was not heard for 250ms":                                          KindUnheard,
+		"too few masters acknowledged within 225ms":                           KindUnanswered,
 		"n1 handed it over: handover by an operator":                          KindOperator,
 		"n1 handed it over: havipd on n1 stops":                               KindStop,
 		"n1 handed it over: n1 shuts down":                                    KindShutdown,
