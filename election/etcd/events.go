@@ -1,6 +1,9 @@
 package etcd
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // An Event is what Run delivers: Record, WatchLost, Nodes, Call, Key or Status.
 type Event interface{ event() }
@@ -39,10 +42,13 @@ type Call struct {
 
 // Key is the value of the key that the daemons' own messages are signed with,
 // after each change and each read of the whole prefix; "" means that there is none.
-// It is a secret: a Key must never be printed.
+// It is a secret, and a Key does not show it when printed.
 type Key struct {
 	Value string
 }
+
+// Format tells how long the value is and no more.
+func (k Key) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "a key of %d bytes", len(k.Value)) }
 
 // State says what the local member can be used for.
 type State int

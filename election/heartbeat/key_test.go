@@ -120,3 +120,21 @@ func TestRotation(t *testing.T) {
 		t.Error("a key that is gone is used on")
 	}
 }
+
+func FuzzDecodeKeys(f *testing.F) {
+	f.Add(testKeys().Encode())
+	f.Add(`{"schema":1,"current":{"id":"00000001","key":""}}`)
+	f.Add("")
+	f.Fuzz(func(t *testing.T, value string) {
+		k, err := DecodeKeys(value)
+		if k.Known() == (err != nil) {
+			t.Fatalf("%v and %v", k, err)
+		}
+		if err != nil {
+			return
+		}
+		if again, err := DecodeKeys(k.Encode()); err != nil || !again.Equal(k) {
+			t.Errorf("%v becomes %v, %v", k, again, err)
+		}
+	})
+}
