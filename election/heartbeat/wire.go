@@ -165,6 +165,7 @@ func (w *Wire) session(ctx context.Context) error {
 	if len(own) == 0 {
 		return errNoAddress
 	}
+	link := w.link()
 	var open []*socket
 	defer func() {
 		w.setSockets(nil)
@@ -185,14 +186,38 @@ func (w *Wire) session(ctx context.Context) error {
 	for _, s := range open {
 		go func() { ended <- w.receive(s) }()
 	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-w.changed:
-		return nil
-	case err := <-ended:
-		return err
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.changed:
+			return nil
+		case err := <-ended:
+			return err
+		case <-look.C:
+			if w.link() != link {
+				return nil
+			}
+		}
 	}
+}
+
+// lookEvery is how often the link is looked at: a socket stays bound to one that is
+// gone, and nothing tells it so when another one has got its name.
+const lookEvery = 2 * time.Second
+
+// link is the index of the link to be bound to; 0: any, or it is not there.
+func (w *Wire) link() int {
+	if w.cfg.Interface == "" {
+		return 0
+	}
+	l, err := net.InterfaceByName(w.cfg.Interface)
+	if err != nil {
+		return 0
+	}
+	return l.Index
 }
 
 func (w *Wire) setSockets(s []*socket) {

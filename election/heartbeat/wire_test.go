@@ -256,6 +256,31 @@ func TestInterface(t *testing.T) {
 	c.until(t, "trouble", func(st Stats) bool { return strings.Contains(st.Trouble, "bind to link d9: no such device") })
 }
 
+// TestLinkIsMadeAnew: a link of the same name is another one to the kernel.
+func TestLinkIsMadeAnew(t *testing.T) {
+	network(t, "198.51.100.1/24")
+	m := Members{Self: Peer{ID: 1, Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.1")}},
+		Peers: []Peer{{ID: 2, Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.9")}}}}
+	a := start(t, Config{Interface: "d0"}, 1)
+	a.SetMembers(m)
+	sends := func() {
+		t.Helper()
+		before := a.Stats().Peers[2].Sent[Beat]
+		a.until(t, "way", func(Stats) bool {
+			a.Send(Message{Kind: Beat, To: 2})
+			return a.Stats().Peers[2].Sent[Beat] > before
+		})
+	}
+	sends()
+	ip(t, "link", "del", "d0")
+	a.until(t, "trouble", func(st Stats) bool { return st.Trouble != "" })
+	ip(t, "link", "add", "d0", "type", "veth", "peer", "name", "d1")
+	ip(t, "link", "set", "d0", "up")
+	ip(t, "link", "set", "d1", "up")
+	ip(t, "address", "add", "198.51.100.1/24", "dev", "d0")
+	sends()
+}
+
 // TestSendNeverWaits: a link that takes nothing costs what was sent, not time.
 func TestSendNeverWaits(t *testing.T) {
 	network(t, "198.51.100.1/24")
