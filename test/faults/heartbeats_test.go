@@ -137,6 +137,9 @@ func (s *scene) hearsAll() {
 			return p.AnsweredAgoMS != nil && *p.AnsweredAgoMS < 2000 && p.RoundTripUS != nil
 		})
 	}
+	for _, p := range s.heartbeats(s.holder).Peers {
+		s.Logf("%s answers %s in %d us", p.Name, s.holder.Name, *p.RoundTripUS)
+	}
 	for _, n := range s.c.Nodes {
 		err := cluster.Poll(s.ctx, calmsDown, "no warning about heartbeats", func() bool {
 			return !slices.ContainsFunc(s.document(n).Warnings, func(w string) bool { return strings.Contains(w, "heartbeats") || strings.Contains(w, "is heard") })
