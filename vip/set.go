@@ -40,6 +40,11 @@ func (v *VIP) Set(lifetime int, latest time.Duration) (done time.Duration, err e
 	if err != nil {
 		return 0, fmt.Errorf("set %v: %w: %w", v.addrs, ErrUntouched, err)
 	}
+	if f := v.fence.Load(); f != nil {
+		if err := (*f)(link.index); err != nil {
+			return 0, fmt.Errorf("set %v on %s: %w: %w", v.addrs, link.name, ErrUntouched, err)
+		}
+	}
 	done, err = v.apply(todo, latest)
 	if err == nil {
 		err = v.readBack(todo, lifetime)

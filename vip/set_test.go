@@ -19,6 +19,7 @@ func TestSetDecides(t *testing.T) {
 		lifetime int
 		left     time.Duration // from the call to its latest moment
 		prepare  func(*fakeKernel)
+		fence    error // of fencing the link
 		want     error
 		calls    []string
 		addrs    []string // what is on the links afterwards
@@ -31,6 +32,10 @@ func TestSetDecides(t *testing.T) {
 		{name: "at the latest moment", lifetime: 3, left: 0, want: ErrTooLate, calls: []string{"close"}},
 		{name: "less left than a healthy process may need", lifetime: 3, left: guardMargin - 1, want: ErrTooLate, calls: []string{"close"}},
 		{name: "long past", lifetime: 3, left: -second, want: ErrTooLate, calls: []string{"close"}},
+		{
+			name: "the link cannot be fenced", lifetime: 3, left: second, want: ErrUntouched,
+			fence: refused,
+		},
 		{
 			name: "took effect late", lifetime: 3, left: second, want: ErrLate,
 			// The effect came in time, then the process was held up before it could
@@ -92,9 +97,14 @@ func TestSetDecides(t *testing.T) {
 				tt.prepare(k)
 			}
 			v := k.vip(vip6, vip4)
+			fenced := 0
+			v.FenceWith(func(link int) error { fenced = link; return tt.fence })
 			_, err := v.Set(tt.lifetime, k.clock+tt.left)
 			if tt.want == nil && err != nil || tt.want != nil && !matches(err, tt.want) {
 				t.Errorf("error %v, want %v", err, tt.want)
+			}
+			if want := 2; fenced != want && tt.lifetime > 0 && len(k.ls) > 1 {
+				t.Errorf("link %d was fenced before it was touched, want %d", fenced, want)
 			}
 			if asked := slices.Contains(k.calls, "arm"); errors.Is(err, ErrUntouched) == asked {
 				t.Errorf("error %v, but asked the kernel: %v", err, asked)

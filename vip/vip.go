@@ -54,7 +54,8 @@ type VIP struct {
 	guard  func(at time.Duration) (disarm func() error, err error)
 	now    func() time.Duration
 
-	busy   chan struct{}            // held while a Set is under way
+	busy   chan struct{} // held while a Set is under way
+	fence  atomic.Pointer[func(link int) error]
 	chosen atomic.Int64             // index of the link that Auto last resolved to
 	spare  atomic.Int32             // a Sparing
 	last   atomic.Pointer[linkInfo] // what the last Set put the addresses on, while they are there
@@ -76,6 +77,11 @@ func New(c Config) (*VIP, error) {
 
 // Addresses returns the addresses of the VIP, IPv4 before IPv6.
 func (v *VIP) Addresses() []netip.Addr { return append([]netip.Addr(nil), v.addrs...) }
+
+// FenceWith lets every Set call f with the index of the link before it asks the
+// kernel for anything. Where f fails nothing is set: no address comes to a link that
+// should be fenced and is not.
+func (v *VIP) FenceWith(f func(link int) error) { v.fence.Store(&f) }
 
 func (v *VIP) useAddresses(addrs []netip.Addr) error {
 	if len(addrs) == 0 {
