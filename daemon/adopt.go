@@ -223,6 +223,8 @@ func (l *loop) adoptIs(e adoptIs) {
 	was := l.adopt.Stage
 	l.adopt, l.ending = e.mark, false
 	l.address.Spare(spares(e.mark.Stage))
+	l.fencing.aside.Store(e.mark.Stage != status.AdoptNone)
+	l.fencing.look(l.link.Index)
 	if e.left && !l.machine.View().Serving {
 		l.step(election.AddressAppeared{Until: l.clock.Boot() + election.MaxTakeover})
 	}

@@ -29,6 +29,7 @@ type Options struct {
 	RunDir   string // memory of this boot
 	StateDir string // memory across boots
 	Socket   string
+	FenceDir string // on a BPF file system: what closes the address when no daemon does
 	Version  string
 	Log      *slog.Logger
 	Dropped  func() int64 // lines the log lost
@@ -43,7 +44,7 @@ func Run(ctx context.Context, o Options) error {
 	// A log that nobody reads any more must not end us: Go dies of a broken pipe
 	// on stderr even where systemd has the signal ignored.
 	signal.Ignore(unix.SIGPIPE)
-	d := &daemon{Options: o, clock: SystemClock(), notifier: newNotifier(), wire: newWire, restarting: askSystemd, logind: dialLogind}
+	d := &daemon{Options: o, clock: SystemClock(), notifier: newNotifier(), wire: newWire, fences: systemFences(), restarting: askSystemd, logind: dialLogind}
 	d.faces = newFaces(o.StateDir, d.clock, o.Log)
 	d.faces.vitals.version = o.Version
 	d.waiting("the daemon has just started", nil)
@@ -97,6 +98,7 @@ type daemon struct {
 	faces    *faces
 
 	wire       func(heartbeat.Config) Wire
+	fences     fences
 	restarting func(context.Context) (bool, error) // systemd is about to start this service again
 	logind     func(context.Context) (logind, error)
 }
@@ -216,6 +218,7 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 		d.Log.Warn("the members and the key of before are not known", "err", err)
 	}
 	address.Spare(spares(l.adopt.Stage))
+	l.fencing = d.newFencing(l, address, servedUntil(saved))
 	var first []election.Action
 	l.machine, first = election.New(election.Config{
 		Node: l.self.Name, Incarnation: l.process, Timing: l.timing,
@@ -256,6 +259,7 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	}
 	task("watching the link", func(ctx context.Context) error { return d.watchLink(ctx, address, put) })
 	task("looking at the link", func(ctx context.Context) error { return lookAtLink(ctx, address, put) })
+	task("fencing the link", l.fencing.run)
 	task("announcing", func(ctx context.Context) error { return address.RunAnnouncer(ctx, l.announce, l.owned) })
 	task("checking the API server", func(ctx context.Context) error {
 		h := &health{cfg: l.cfg.Health, self: l.self.Address.String(), report: func(e healthChanged) { put(e) }}
@@ -280,7 +284,19 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 		put(election.Stop{Restart: l.followed.Load()})
 	})
 	defer stop()
-	return await(g, inner)
+	err = await(g, inner)
+	if !errors.Is(err, errStraggler) && !l.followed.Load() && l.machine.View().Address == "absent" {
+		l.fencing.end()
+	}
+	return err
+}
+
+// servedUntil is until when the process before had the right to serve.
+func servedUntil(s *election.SavedState) time.Duration {
+	if s == nil || s.GivenAway {
+		return 0
+	}
+	return max(s.Right, s.Claim)
 }
 
 // errNoReason is why a task ended that did not say.

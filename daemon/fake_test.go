@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -333,18 +334,23 @@ type fakeAddress struct {
 	answers  func() (net.HardwareAddr, bool) // who answers a probe
 	passes   func() (bool, error)
 	watch    func(context.Context, func(vip.Event)) error
+	fenced   func(link int) error // before every set
 	announce func(ctx context.Context, trigger <-chan struct{}, owned func() bool) error
 	reaches  func() (bool, error)
 }
 
 func (f *fakeAddress) Set(lifetime int, latest time.Duration) (time.Duration, error) {
+	if err := f.fenced(eth0.Index); err != nil {
+		return 0, fmt.Errorf("%w: %w", vip.ErrUntouched, err)
+	}
 	return f.set(lifetime, latest)
 }
-func (f *fakeAddress) Clear(ctx context.Context) error { return f.clear(ctx) }
-func (f *fakeAddress) Found() ([]vip.Found, error)     { return f.found() }
-func (f *fakeAddress) Spare(how vip.Sparing)           { f.spare(how) }
-func (f *fakeAddress) Foreign() ([]vip.Found, error)   { return f.foreign() }
-func (f *fakeAddress) Link() (vip.Link, error)         { return f.link() }
+func (f *fakeAddress) FenceWith(before func(link int) error) { f.fenced = before }
+func (f *fakeAddress) Clear(ctx context.Context) error       { return f.clear(ctx) }
+func (f *fakeAddress) Found() ([]vip.Found, error)           { return f.found() }
+func (f *fakeAddress) Spare(how vip.Sparing)                 { f.spare(how) }
+func (f *fakeAddress) Foreign() ([]vip.Found, error)         { return f.foreign() }
+func (f *fakeAddress) Link() (vip.Link, error)               { return f.link() }
 func (f *fakeAddress) Probe(ctx context.Context, n int, wait time.Duration) (net.HardwareAddr, bool, error) {
 	select {
 	case <-ctx.Done():

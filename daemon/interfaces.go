@@ -8,6 +8,7 @@ import (
 
 	"havip/election/etcd"
 	"havip/vip"
+	"havip/vip/fence"
 )
 
 // Lock is the record in etcd; *etcd.Store implements it.
@@ -55,6 +56,9 @@ type Address interface {
 	// it: it is another program's. Foreign lists it.
 	Spare(how vip.Sparing)
 	Foreign() ([]vip.Found, error)
+	// FenceWith lets every Set call f with the link before it touches it, and do
+	// nothing where f fails.
+	FenceWith(f func(link int) error)
 	// Link finds the link that the address belongs on.
 	Link() (vip.Link, error)
 	// Probe asks the link n times, wait apart, whether somebody uses the address
@@ -72,6 +76,21 @@ type Address interface {
 	RunAnnouncer(ctx context.Context, trigger <-chan struct{}, owned func() bool) error
 }
 
+// Fence closes the address to its link at an instant, by the kernel alone;
+// *fence.Fence implements it. Set and Tend do not wait for anything.
+type Fence interface {
+	// Set moves the instant. One that is over closes at once.
+	Set(until time.Duration)
+	// Tend keeps a closed fence from opening by itself, as one that is forgotten does.
+	Tend()
+	// Attach puts the fence on a link; os.ErrNotExist means that there is no such link.
+	Attach(link int) error
+	// Detach takes it from every link. It can be attached again.
+	Detach() error
+	// Close is Detach for good.
+	Close() error
+}
+
 // Clock is CLOCK_BOOTTIME and the wall clock.
 type Clock struct {
 	Boot func() time.Duration
@@ -82,4 +101,5 @@ type Clock struct {
 func SystemClock() Clock { return Clock{Boot: vip.Now, Wall: time.Now} }
 
 var _ Address = (*vip.VIP)(nil)
+var _ Fence = (*fence.Fence)(nil)
 var _ Store = (*etcd.Store)(nil)

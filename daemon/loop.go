@@ -47,6 +47,7 @@ type loop struct {
 	caller     *caller
 	address    Address
 	keeper     *keeper
+	fencing    *fencing
 	history    *historian
 	heartbeats *heartbeats // nil: off
 	notifier   *notifier
@@ -178,6 +179,7 @@ func (l *loop) afterStep() {
 		l.notifier.feed()
 	}
 	l.answerWaiters()
+	l.fencing.tend()
 }
 
 // ownedUntil is until when the address may be announced: it is on the link, and
@@ -200,6 +202,8 @@ func (l *loop) handle(ev any) {
 	case election.Retime:
 		l.timing = e.Timing
 		l.step(e)
+	case election.Fence:
+		l.fenceIs(e)
 	case election.Event:
 		l.step(e)
 	case etcd.Event:
@@ -231,6 +235,15 @@ func (l *loop) handle(ev any) {
 	case tripIs:
 		l.trip = e.d
 	}
+}
+
+// fenceIs also tells people: only the holder says why it does without heartbeats.
+func (l *loop) fenceIs(e election.Fence) {
+	delete(l.warnings, "fence")
+	if !e.OK {
+		l.warnings["fence"] = "there is no fence here, so heartbeats are not used while this node is the holder: " + e.Reason
+	}
+	l.step(e)
 }
 
 func (l *loop) fromEtcd(ev etcd.Event) {
@@ -333,6 +346,7 @@ func (l *loop) linkIs(e linkIs) {
 		return
 	}
 	l.link, l.linkWhy = e.link, ""
+	l.fencing.look(e.link.Index)
 	if !e.link.Up {
 		l.linkWhy = "no carrier on " + e.link.Name
 	}

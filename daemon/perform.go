@@ -29,6 +29,8 @@ func (l *loop) perform(acts []election.Action) {
 			l.publish()
 		case election.SetAddress, election.ClearAddress, election.FindAddress:
 			l.order(a)
+		case election.SetFence:
+			l.fencing.set(a.Until)
 		case election.Announce:
 			l.tellNeighbours()
 		case election.Save:

@@ -44,6 +44,7 @@ type shell struct {
 	lock   *fakeLock
 	addr   *fakeAddress
 	kernel *kernel
+	fence  *fakeFence
 	sent   *messages // to systemd
 	logged *lines
 	*fakeSystemd
@@ -98,6 +99,8 @@ func (b *bench) shell(name string) *shell {
 	}}
 	s.d.notifier.send = s.sent.add
 	s.d.wire = b.ether.wire
+	s.fence = &fakeFence{note: s.kernel.note}
+	s.d.fences = s.fence.fences()
 	s.d.faces = newFaces(s.d.StateDir, s.d.clock, s.d.Log)
 	s.d.faces.ask = func(context.Context, string) (status.Member, string) { return status.MemberUnreachable, "no answer" }
 	s.d.faces.knock = func(_ context.Context, address string) (bool, string) { return s.open[address], "is closed" }

@@ -27,7 +27,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
 // settings are what the command line says.
 type settings struct {
 	daemon.Options
-	verbose, show bool
+	verbose, show, unfence bool
 }
 
 func newFlags(s *settings, out io.Writer) *flag.FlagSet {
@@ -36,8 +36,10 @@ func newFlags(s *settings, out io.Writer) *flag.FlagSet {
 	fs.StringVar(&s.Config, "config", "/etc/havip/havip.toml", "the config `file`")
 	fs.StringVar(&s.RunDir, "run-dir", "/run/havip", "`directory` for what the next process of this boot needs")
 	fs.StringVar(&s.StateDir, "state-dir", "/var/lib/havip", "`directory` for what survives a reboot")
+	fs.StringVar(&s.FenceDir, "fence-dir", daemon.FenceDir, "`directory` on a BPF file system for the fence of the address")
 	fs.StringVar(&s.Socket, "socket", status.SocketPath, "control socket `path`")
 	fs.BoolVar(&s.verbose, "debug", false, "log what is no transition too")
+	fs.BoolVar(&s.unfence, "unfence", false, "remove the fence that a havipd left, and exit")
 	fs.BoolVar(&s.show, "version", false, "print the version and exit")
 	return fs
 }
@@ -56,6 +58,13 @@ func run(args []string, stderr *os.File) int {
 	}
 	if s.show {
 		fmt.Println(version)
+		return 0
+	}
+	if s.unfence {
+		if err := daemon.RemoveFence(s.FenceDir); err != nil {
+			fmt.Fprintln(stderr, "error:", err)
+			return 1
+		}
 		return 0
 	}
 	beSmall()

@@ -253,3 +253,22 @@ func TestManPage(t *testing.T) {
 		t.Errorf("the man page has %d options, havipd %d", got, n)
 	}
 }
+
+// TestUnfence: that there is no fence is no failure, what cannot be read is one.
+func TestUnfence(t *testing.T) {
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		dir  string
+		code int
+	}{"nothing there": {filepath.Join(dir, "none"), 0}, "no directory": {"/dev/null", 1}} {
+		d := command(t, "-unfence", "-fence-dir", c.dir)
+		err := d.Run()
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		if got := d.ProcessState.ExitCode(); got != c.code {
+			t.Errorf("%s: exit status %d, want %d", name, got, c.code)
+		}
+	}
+}

@@ -11,7 +11,7 @@ import (
 // programs are those that an operator is told to run. What is not here is not
 // taken for a command, but see Commands.
 var programs = []string{
-	"apt", "apt-get", "cat", "chmod", "cp", "crictl", "curl", "diff", "dnf", "echo", "etcdctl", "etcdutl", "export", "go", "grep", "havipctl", "install", "ip",
+	"apt", "apt-get", "bpftool", "cat", "chmod", "cp", "crictl", "curl", "diff", "dnf", "echo", "etcdctl", "etcdutl", "export", "go", "grep", "havipctl", "havipd", "install", "ip",
 	"journalctl", "kubeadm", "kubectl", "ls", "make", "mkdir", "mv", "openssl", "rm", "scp", "sed", "sleep", "systemctl", "systemd-analyze", "usermod",
 }
 

@@ -78,7 +78,7 @@ var bounded = []struct {
 	{"daemon/history", []string{module + "/daemon/status", module + "/election"}, "what is told of the past is put together without a clock and without I/O",
 		[]string{"os", "io", "net", "net/http", "context", "sync", "log/slog"}},
 	{"daemon/status", nil, "havipctl and whatever else reads the socket must not drag the daemon in", []string{"os"}},
-	{"daemon", []string{module + "/configs", module + "/daemon/history", module + "/daemon/metrics", module + "/daemon/status", module + "/election", module + "/election/etcd", module + "/election/heartbeat", module + "/daemon/member", module + "/vip",
+	{"daemon", []string{module + "/configs", module + "/daemon/history", module + "/daemon/metrics", module + "/daemon/status", module + "/election", module + "/election/etcd", module + "/election/heartbeat", module + "/daemon/member", module + "/vip", module + "/vip/fence",
 		"golang.org/x/…", "github.com/coreos/go-systemd/v22/…", "github.com/godbus/dbus/v5"}, "it joins the parts and adds none", nil},
 	{"cmd/havipd", []string{module + "/daemon", module + "/daemon/status"}, "main only builds", nil},
 	{"kubeadm", []string{module + "/configs", "go.yaml.in/yaml/v3", "golang.org/x/sys/unix"}, "it asks the daemon through an interface of its own, and the address and etcd are not its business", []string{"net/http"}},
