@@ -165,6 +165,9 @@ func initMain() error {
 			return fmt.Errorf("make %s writable: %w", h, err)
 		}
 	}
+	if err := mountBPF(); err != nil {
+		return err
+	}
 	if slices.Contains(os.Args[1:], hostsPods) {
 		if err := suitKubelet(); err != nil {
 			return err
@@ -175,4 +178,25 @@ func initMain() error {
 	}
 	// nspawn does not pass on that it dies with the run.
 	return become("/lib/systemd/systemd", []string{"/lib/systemd/systemd"}, os.Environ())
+}
+
+// mountBPF mounts the file system for BPF objects where systemd does on a machine,
+// but not in a container. It is of this machine alone, and new at each boot. /sys is
+// a small tree of nspawn's own, read-only.
+func mountBPF() error {
+	const sys, dir = "/sys", "/sys/fs/bpf"
+	flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
+	if err := unix.Mount("", sys, "", flags, ""); err != nil {
+		return fmt.Errorf("make %s writable: %w", sys, err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("bpf", dir, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
+		return fmt.Errorf("mount %s: %w", dir, err)
+	}
+	if err := unix.Mount("", sys, "", flags|unix.MS_RDONLY, ""); err != nil {
+		return fmt.Errorf("make %s read-only: %w", sys, err)
+	}
+	return nil
 }
