@@ -86,6 +86,7 @@ func (n *Node) spawnHavipd() (*process, error) {
 			"--config", filepath.Join(n.dir, "havip.toml"),
 			"--run-dir", n.runDir(),
 			"--state-dir", filepath.Join(n.dir, "state"),
+			"--fence-dir", n.bpf.path("havip"),
 			"--socket", n.socket(),
 		},
 	})

@@ -27,6 +27,7 @@ type Node struct {
 	vips    []netip.Addr
 	alone   bool // etcd starts as a cluster of its own
 	blocked bool
+	bpf     *bpffs     // new at each boot
 	readers []*os.File // ends of blocked pipes
 }
 
@@ -118,6 +119,10 @@ func (n *Node) PowerOn() error {
 	if err := os.MkdirAll(n.runDir(), 0o755); err != nil {
 		return fmt.Errorf("power on %s: %w", n.Name, err)
 	}
+	var err error
+	if n.bpf, err = newBPFFS(); err != nil {
+		return fmt.Errorf("power on %s: %w", n.Name, err)
+	}
 	if err := errors.Join(n.StartHavipd(), n.StartEtcd(), n.StartAPIServer()); err != nil {
 		return fmt.Errorf("power on %s: %w", n.Name, err)
 	}
@@ -163,6 +168,10 @@ func (n *Node) killAll() error {
 		r.Close()
 	}
 	n.readers = nil
+	if n.bpf != nil {
+		errs = append(errs, n.bpf.root.Close())
+		n.bpf = nil
+	}
 	return errors.Join(errs...)
 }
 
