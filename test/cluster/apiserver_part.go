@@ -77,6 +77,7 @@ func (a *apiserver) serveHTTPS(l net.Listener, cert tls.Certificate) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/readyz", a.readyz)
 	mux.HandleFunc("/livez", a.readyz)
+	mux.HandleFunc("/healthz", a.readyz) // the check in kubeadm's guide for keepalived
 	mux.HandleFunc("/whoami", func(w http.ResponseWriter, r *http.Request) {
 		a.hang(r)
 		fmt.Fprintln(w, a.node)

@@ -35,17 +35,18 @@ const shmDir = "/dev/shm"
 // Options says what to build. The zero value is three masters with IPv4 and
 // the daemon from the module's bin directory.
 type Options struct {
-	Masters     int    // 3 when 0
-	IPv6        bool   // masters and the virtual address have an IPv6 address too
-	WitnessIPv6 bool   // the witness uses the IPv6 virtual address
-	NoDaemon    bool   // no havipd: the harness alone
-	Havipd      string // path; bin/havipd of this module when empty
-	Havipctl    string // path; bin/havipctl of this module when empty
-	Etcd        string // path; the one `make tools` builds when empty
-	DataDir     string // etcd's data goes below it; memory (/dev/shm) when empty
-	ExtraConfig string // TOML, appended to every havip.toml, where it is in [health]
-	EtcdApart   bool   // etcd has a network of its own, beside that of the virtual address
-	Unstarted   bool   // Start leaves the nodes off, for the caller to power on
+	Masters     int                          // 3 when 0
+	IPv6        bool                         // masters and the virtual address have an IPv6 address too
+	WitnessIPv6 bool                         // the witness uses the IPv6 virtual address
+	NoDaemon    bool                         // no havipd: the harness alone
+	Instead     func(*Node) (Program, error) // what runs as a node's daemon; nil: havipd
+	Havipd      string                       // path; bin/havipd of this module when empty
+	Havipctl    string                       // path; bin/havipctl of this module when empty
+	Etcd        string                       // path; the one `make tools` builds when empty
+	DataDir     string                       // etcd's data goes below it; memory (/dev/shm) when empty
+	ExtraConfig string                       // TOML, appended to every havip.toml, where it is in [health]
+	EtcdApart   bool                         // etcd has a network of its own, beside that of the virtual address
+	Unstarted   bool                         // Start leaves the nodes off, for the caller to power on
 }
 
 // Cluster is a running control plane. Its methods and those of its nodes are
@@ -88,14 +89,15 @@ func (o *Options) complete() error {
 	if o.Masters == 0 {
 		o.Masters = 3
 	}
+	havipd := !o.NoDaemon && o.Instead == nil
 	for _, b := range []struct {
 		path   *string
 		find   func() (string, error)
 		needed bool
 	}{
 		{&o.Etcd, func() (string, error) { return Tool("etcd") }, true},
-		{&o.Havipd, func() (string, error) { return built("havipd") }, !o.NoDaemon},
-		{&o.Havipctl, func() (string, error) { return built("havipctl") }, !o.NoDaemon},
+		{&o.Havipd, func() (string, error) { return built("havipd") }, havipd},
+		{&o.Havipctl, func() (string, error) { return built("havipctl") }, havipd},
 	} {
 		if !b.needed || *b.path != "" {
 			continue

@@ -15,6 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Program is what can run as a node's daemon in havipd's place.
+type Program struct {
+	Name string // its log's name too
+	Path string
+	Args []string
+}
+
 // StartHavipd starts the node's daemon unless it is running.
 func (n *Node) StartHavipd() error {
 	if n.cluster.opts.NoDaemon {
@@ -70,6 +77,25 @@ func (n *Node) BlockStderr(on bool) { n.blocked = on }
 
 // havipdSlack is TimerSlackNSec of its unit.
 const havipdSlack = time.Millisecond
+
+// spawnDaemon starts what Options.Instead names, or havipd.
+func (n *Node) spawnDaemon() (*process, error) {
+	if n.cluster.opts.Instead == nil {
+		return n.spawnHavipd()
+	}
+	p, err := n.cluster.opts.Instead(n)
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := n.logFile(p.Name + ".log")
+	if err != nil {
+		return nil, err
+	}
+	defer stderr.Close()
+	return n.ns.spawn(program{
+		name: n.Name + "'s " + p.Name, path: p.Path, args: p.Args, stdout: stderr, stderr: stderr,
+	})
+}
 
 func (n *Node) spawnHavipd() (*process, error) {
 	if err := writeFile(filepath.Join(n.dir, "havip.toml"), n.havipConfig(), 0o644); err != nil {

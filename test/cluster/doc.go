@@ -9,9 +9,10 @@
 // but its directory under /dev/shm, which the next run removes. To look into
 // one: nsenter -n -t <pid of its etcd>.
 //
-// Two observers judge what happens, neither of them the daemon: the sampler
+// Three observers judge what happens, none of them the daemon: the sampler
 // listens to the kernel of every master for addresses that come and go, the
 // witness opens connections to the virtual address from a client namespace all
-// the time. Both run as processes of their own so that a busy test cannot
-// delay them, and every time they report is a CLOCK_MONOTONIC reading.
+// the time, the asker asks the wire who has it. They run as processes of their
+// own so that a busy test cannot delay them, and every time they report is a
+// CLOCK_MONOTONIC reading.
 package cluster

@@ -40,13 +40,16 @@ func (c *Cluster) newNode(i int) *Node {
 		n.data = filepath.Join(c.opts.DataDir, filepath.Base(c.dir), n.Name)
 	}
 	n.etcd = &supervisor{start: n.spawnEtcd, delay: -1}
-	n.daemon = &supervisor{start: n.spawnHavipd, delay: -1}
+	n.daemon = &supervisor{start: n.spawnDaemon, delay: -1}
 	return n
 }
 
 // SetVIP puts another virtual address into the node's file, for the daemon's next
 // start. The sampler does not watch it.
 func (n *Node) SetVIP(vip netip.Addr) { n.vips = []netip.Addr{vip} }
+
+// Dir is the node's own directory, which outlives its power.
+func (n *Node) Dir() string { return n.dir }
 
 // EtcdData is the directory of the member's data.
 func (n *Node) EtcdData() string { return filepath.Join(n.data, "etcd") }

@@ -15,6 +15,7 @@ const PartVariable = "HAVIP_CLUSTER_PART"
 var parts = map[string]func() error{
 	"sampler":   samplerMain,
 	"witness":   witnessMain,
+	"asker":     askerMain,
 	"apiserver": apiserverMain,
 }
 

@@ -22,7 +22,7 @@ type program struct {
 	slack  time.Duration // of its timers; 0: the kernel's own, 50 us
 }
 
-// process is one running program. Signals go to exactly this process.
+// process is one running program. Signals go to it and to what it started.
 type process struct {
 	name    string
 	cmd     *exec.Cmd
@@ -69,9 +69,13 @@ func (p *process) running() bool {
 	}
 }
 
-// signal sends sig; a process that has ended already is no error.
+// signal sends sig to the process and its children, as systemd does to all that
+// is in a unit; a process that has ended already is no error.
 func (p *process) signal(sig syscall.Signal) error {
-	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if !p.running() {
+		return nil
+	}
+	if err := syscall.Kill(-p.pid(), sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("send %v to %s: %w", sig, p.name, err)
 	}
 	return nil

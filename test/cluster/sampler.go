@@ -281,10 +281,14 @@ func (s *Sampler) Doubts() []string {
 
 // Late is the most that a time stamp between two moments may be late: two
 // holders for less than this could go unseen.
-func (s *Sampler) Late(from, to time.Duration) (worst time.Duration) {
+func (s *Sampler) Late(from, to time.Duration) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range slices.Backward(s.lates) {
+	return latest(s.lates, from, to)
+}
+
+func latest(lates []lateness, from, to time.Duration) (worst time.Duration) {
+	for _, l := range slices.Backward(lates) {
 		if l.at < from {
 			break
 		}

@@ -17,6 +17,7 @@ type Stage struct {
 	VIPs    []netip.Addr
 	Sampler *Sampler
 	Witness *Witness // nil until StartWitness
+	Asker   *Asker   // nil until StartAsker
 
 	dir     string // for logs
 	net     *netSwitch
@@ -125,6 +126,9 @@ func (s *Stage) Close() error {
 	var errs []error
 	if s.Witness != nil {
 		errs = append(errs, s.Witness.close())
+	}
+	if s.Asker != nil {
+		errs = append(errs, s.Asker.close())
 	}
 	if s.Sampler != nil {
 		errs = append(errs, s.Sampler.close())
