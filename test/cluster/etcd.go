@@ -199,7 +199,7 @@ func (s *Seat) get(ctx context.Context, url string) ([]byte, error) {
 
 // ask sends one request from inside the node's namespace.
 func (s *Seat) ask(ctx context.Context, method, url, body string) ([]byte, error) {
-	client, err := s.httpClient()
+	client, err := s.EtcdClient()
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +225,9 @@ func (s *Seat) ask(ctx context.Context, method, url, body string) ([]byte, error
 	return data, nil
 }
 
-func (s *Seat) httpClient() (*http.Client, error) {
+// EtcdClient returns a client that asks from inside the node's namespace, with
+// the certificates that its member's gateway wants.
+func (s *Seat) EtcdClient() (*http.Client, error) {
 	cert, err := tls.LoadX509KeyPair(filepath.Join(s.PKI, "apiserver-etcd-client.crt"), filepath.Join(s.PKI, "apiserver-etcd-client.key"))
 	if err != nil {
 		return nil, fmt.Errorf("load etcd client certificate: %w", err)

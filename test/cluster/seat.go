@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"os/exec"
 	"slices"
+
+	"github.com/vishvananda/netlink"
 )
 
 // Seat is a master's place on the stage, seen from outside: its cable, the
@@ -147,6 +149,19 @@ func (s *Seat) NetworkPath() string { return s.ns.path() }
 // Start starts a program in the node's network. It dies with this process, and
 // with the node's power.
 func (s *Seat) Start(cmd *exec.Cmd) error { return s.ns.start(cmd) }
+
+// Packets counts what the node's link has received and sent since it booted.
+func (s *Seat) Packets() (packets uint64, err error) {
+	err = s.ns.do(func() error {
+		link, err := netlink.LinkByName(linkName)
+		if err != nil {
+			return fmt.Errorf("count packets of %s: %w", s.Name, err)
+		}
+		packets = link.Attrs().Statistics.RxPackets + link.Attrs().Statistics.TxPackets
+		return nil
+	})
+	return packets, err
+}
 
 // Mute cuts the node off in silence, but for etcd's own network where there is one: it keeps its carrier, no frame passes in
 // either direction, and everything on it runs on.

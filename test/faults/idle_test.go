@@ -2,13 +2,12 @@ package faults
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"havip/test/cluster"
+	"havip/test/measure"
 )
 
 // What a daemon may use while nothing happens. The aims are 20 MiB and 0.5 %;
@@ -38,7 +37,8 @@ func TestIdle(t *testing.T) {
 				role = "holder"
 			}
 			cpu := 100 * (cpuTime(t, n.HavipdPID()) - before[n.Name]).Seconds() / span.Seconds()
-			memory := resident(t, n.HavipdPID())
+			memory, err := measure.Resident(n.HavipdPID())
+			s.try(err)
 			facts.Idle = append(facts.Idle, fmt.Sprintf("idle %s: %.2f %% of a core, %.1f MiB resident", role, cpu, memory))
 			if cpu > mostCPU || memory > mostMemory {
 				t.Errorf("%s, %s: %.2f %% of a core, %.1f MiB; at most %v %% and %v MiB", n.Name, role, cpu, memory, mostCPU, mostMemory)
@@ -58,39 +58,11 @@ func (s *scene) commits() float64 {
 	return n
 }
 
-// cpuTime is what the process's threads ran so far, by the scheduler's own count
-// in nanoseconds (/proc/PID/task/TID/schedstat). Go ends no thread without need.
 func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("read processor time of %d: %d threads, %v", pid, len(files), err)
-	}
-	var all time.Duration
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var ran time.Duration
-		if _, err := fmt.Sscan(string(data), &ran); err != nil {
-			t.Fatalf("read processor time of %d: %q", pid, data)
-		}
-		all += ran
-	}
-	return all
-}
-
-// resident is the process's resident memory in MiB (proc_pid_statm(5)).
-func resident(t *testing.T, pid int) float64 {
-	t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	ran, err := measure.ProcessorTime(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var size, pages int
-	if _, err := fmt.Sscan(string(data), &size, &pages); err != nil {
-		t.Fatalf("read memory of %d: %q", pid, data)
-	}
-	return float64(pages*os.Getpagesize()) / (1 << 20)
+	return ran
 }

@@ -16,12 +16,15 @@ func Spread(values []time.Duration) string {
 	if len(values) == 0 {
 		return "-"
 	}
-	all := slices.Sorted(slices.Values(values))
-	return fmt.Sprintf("%s / %s / %s", Millis(all[0]), Millis(median(all)), Millis(all[len(all)-1]))
+	return fmt.Sprintf("%s / %s / %s", Millis(slices.Min(values)), Millis(Median(values)), Millis(slices.Max(values)))
 }
 
-// median of sorted values; of an even number the mean of the middle two.
-func median(sorted []time.Duration) time.Duration {
+// Number is what a median can be taken of.
+type Number interface{ ~int64 | ~float64 }
+
+// Median of at least one value; of an even number the mean of the middle two.
+func Median[T Number](values []T) T {
+	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
 	if n%2 == 1 {
 		return sorted[n/2]

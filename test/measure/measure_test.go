@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -69,5 +70,25 @@ func TestUnrest(t *testing.T) {
 		if Unrest("n2", "n1", doc) == "" {
 			t.Errorf("Unrest with %s = calm", name)
 		}
+	}
+}
+
+// TestProcess reads what can be known of this process itself, and fails for one
+// that is not there.
+func TestProcess(t *testing.T) {
+	ran, err := ProcessorTime(os.Getpid())
+	if err != nil || ran <= 0 || ran > time.Hour {
+		t.Errorf("ProcessorTime = %v, %v", ran, err)
+	}
+	mib, err := Resident(os.Getpid())
+	if err != nil || mib < 1 || mib > 1000 {
+		t.Errorf("Resident = %v MiB, %v", mib, err)
+	}
+	const nobody = 1 << 30
+	if _, err := ProcessorTime(nobody); err == nil {
+		t.Error("ProcessorTime of no process = nil error")
+	}
+	if _, err := Resident(nobody); err == nil {
+		t.Error("Resident of no process = nil error")
 	}
 }
