@@ -46,6 +46,7 @@ TEST_VERSIONS := 0.0.1 0.0.2
 
 REPEAT         ?= 10
 SCHEDULES      ?= 2000000
+SCALE          ?= 3,5,7
 TEST_SCHEDULES ?= 40000
 FUZZTIME       ?= 1m
 
@@ -231,6 +232,20 @@ faults: root go tools build ## every fault REPEAT=10 times; writes docs/faults.m
 	@mkdir -p docs
 	@$(WITH_GO) go test -timeout 0 -v ./test/faults -repeat $(REPEAT) -report $(CURDIR)/docs/faults.md
 	@$(call give_back,docs)
+
+.PHONY: bench
+bench: root go tools build bench-programs ## FAULTS of CONTENDERS (regexps) REPEAT=10 times, beside keepalived; writes docs/benchmark.md (sudo)
+	@mkdir -p docs
+	@exec $(BUILD)/bench -plain $(BUILD)/plain -out $(CURDIR)/docs -repeat $(REPEAT) -faults '$(FAULTS)' -contenders '$(CONTENDERS)' -scale '$(SCALE)'
+	@$(call give_back,docs)
+
+# keepalived's package brings a unit that starts nothing without a configuration.
+.PHONY: bench-programs
+bench-programs: root go
+	@test/prepare.sh packages keepalived:keepalived curl:curl
+	@mkdir -p $(BUILD)
+	@$(WITH_GO) CGO_ENABLED=0 go build -trimpath -buildvcs=false -o $(BUILD)/ ./test/bench ./test/bench/plain
+	@$(call give_back,bin)
 
 .PHONY: package-report
 package-report: root go tools packages-boot test-packages ## every package case REPEAT=10 times; writes docs/packages.md (sudo)

@@ -1,10 +1,8 @@
 package cluster
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"slices"
@@ -64,20 +62,8 @@ func (s *Stage) startAsker(vip netip.Addr, nodes map[string]string) error {
 	}
 	a.proc, a.stdin = proc, stdin
 	s.Asker = a
-	go a.read(stdout)
+	go func() { a.end(readLines(stdout, "asker", a.line)) }()
 	return nil
-}
-
-func (a *Asker) read(stdout io.ReadCloser) {
-	defer stdout.Close()
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		if err := a.line(lines.Text()); err != nil {
-			a.end(err)
-			return
-		}
-	}
-	a.end(fmt.Errorf("asker ended: %w", io.ErrUnexpectedEOF))
 }
 
 func (a *Asker) end(err error) {

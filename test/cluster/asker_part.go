@@ -129,7 +129,7 @@ func (a *asker) ask(now time.Duration) error {
 	slot := a.count % askRing
 	a.asked[slot] = question{at: now}
 	a.count++
-	err := unix.Sendto(a.fd, arpRequest(a.mac, asking(a.vip, slot), a.vip), 0, &unix.SockaddrLinklayer{Ifindex: a.link})
+	err := unix.Sendto(a.fd, ARPRequest(a.mac, asking(a.vip, slot), a.vip), 0, &unix.SockaddrLinklayer{Ifindex: a.link})
 	if err != nil && !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, unix.ENOBUFS) {
 		return fmt.Errorf("ask: %w", err)
 	}
@@ -173,8 +173,9 @@ func asking(vip netip.Addr, slot int) netip.Addr {
 
 const arpSize = 14 + 28 // Ethernet header, ARP for Ethernet and IPv4
 
-// arpRequest is a broadcast question for target.
-func arpRequest(mac net.HardwareAddr, from, target netip.Addr) []byte {
+// ARPRequest is a broadcast question for target (RFC 826); where that is the
+// address it comes from it is gratuitous ARP (RFC 5944, section 4.6).
+func ARPRequest(mac net.HardwareAddr, from, target netip.Addr) []byte {
 	f := bytes.Repeat([]byte{0xff}, 6)
 	f = append(f, mac...)
 	f = append(f, 0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1) // ARP; Ethernet, IPv4, their lengths, request

@@ -11,14 +11,14 @@ import (
 
 func TestReadAnswer(t *testing.T) {
 	mac := net.HardwareAddr{2, 0, 198, 51, 100, 162}
-	answer := arpRequest(mac, VIP4, asking(VIP4, 7))
+	answer := ARPRequest(mac, VIP4, asking(VIP4, 7))
 	answer[21] = 2 // a reply
 	got, slot, ok := readAnswer(answer, VIP4)
 	if !ok || slot != 7 || got.String() != mac.String() {
 		t.Errorf("readAnswer = %v, %d, %v, want %v, 7, true", got, slot, ok, mac)
 	}
 	for name, frame := range map[string][]byte{
-		"a question":          arpRequest(mac, VIP4, asking(VIP4, 7)),
+		"a question":          ARPRequest(mac, VIP4, asking(VIP4, 7)),
 		"of another address":  change(answer, 31, 162),
 		"to somebody else":    change(answer, 41, 200),
 		"no ARP":              change(answer, 13, 0),

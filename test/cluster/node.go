@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -47,6 +48,9 @@ func (c *Cluster) newNode(i int) *Node {
 // SetVIP puts another virtual address into the node's file, for the daemon's next
 // start. The sampler does not watch it.
 func (n *Node) SetVIP(vip netip.Addr) { n.vips = []netip.Addr{vip} }
+
+// Number is which of the masters it is, from 0 on.
+func (n *Node) Number() int { return slices.Index(n.cluster.Nodes, n) }
 
 // Dir is the node's own directory, which outlives its power.
 func (n *Node) Dir() string { return n.dir }

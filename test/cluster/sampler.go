@@ -54,7 +54,7 @@ func startSampler(ns *namespace, vips []netip.Addr, stderr *os.File) (*Sampler, 
 		return nil, err
 	}
 	s.proc, s.stdin = proc, stdin
-	go s.read(stdout)
+	go func() { s.end(readLines(stdout, "sampler", s.line)) }()
 	return s, nil
 }
 
@@ -80,16 +80,17 @@ func (n *namespace) spawnPiped(p program) (proc *process, stdin, stdout *os.File
 	return proc, inW, outR, nil
 }
 
-func (s *Sampler) read(stdout io.ReadCloser) {
+// readLines hands on what an observer says, until it ends or says what nobody
+// understands.
+func readLines(stdout io.ReadCloser, name string, line func(string) error) error {
 	defer stdout.Close()
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
-		if err := s.line(lines.Text()); err != nil {
-			s.end(err)
-			return
+		if err := line(lines.Text()); err != nil {
+			return err
 		}
 	}
-	s.end(fmt.Errorf("sampler ended: %w", io.ErrUnexpectedEOF))
+	return fmt.Errorf("%s ended: %w", name, io.ErrUnexpectedEOF)
 }
 
 func (s *Sampler) line(text string) error {
