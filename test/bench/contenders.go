@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,8 +26,10 @@ type contender struct {
 	restart time.Duration
 	// unrest says what this contender does not have in order, given who has the
 	// address; "" when all is.
-	unrest func(ctx context.Context, c *cluster.Cluster, holder *cluster.Node) string
+	unrest unrest
 }
+
+type unrest func(ctx context.Context, c *cluster.Cluster, holder *cluster.Node) string
 
 const (
 	tuned = "keepalived-tuned" // what ratios are taken against
@@ -39,9 +40,9 @@ const (
 const havipRestart = 100 * time.Millisecond
 
 var contenders = []contender{
-	{"havip-off", "havip", havip(""), havipRestart, havipUnrest},
-	{"havip-standard", "havip standard", havip("standard"), havipRestart, havipUnrest},
-	{"havip-fast", "havip fast", havip("fast"), havipRestart, havipUnrest},
+	{"havip-off", "havip", havip(""), havipRestart, havipUnrest("plain")},
+	{"havip-standard", "havip standard", havip("standard"), havipRestart, havipUnrest("heartbeat")},
+	{"havip-fast", "havip fast", havip("fast"), havipRestart, havipUnrest("heartbeat")},
 	{"keepalived-guide", "keepalived as in kubeadm's guide", keepalived(guideConfig), -1, keepalivedUnrest},
 	{tuned, "keepalived tuned", keepalived(tunedConfig), -1, keepalivedUnrest},
 	{"plain", "plain election, TTL 5 s", plain, havipRestart, plainUnrest},
@@ -61,17 +62,44 @@ func havip(detection string) func(*cluster.Options) error {
 	}
 }
 
-func havipUnrest(ctx context.Context, c *cluster.Cluster, holder *cluster.Node) string {
-	for _, n := range c.Nodes {
-		out, _, _, err := n.Ctl(ctx, "status", "-o", "json")
+// havipUnrest: every daemon sees all masters well, and the record is in the mode
+// that the detection is for.
+func havipUnrest(mode string) unrest {
+	return func(ctx context.Context, c *cluster.Cluster, holder *cluster.Node) string {
+		for _, n := range c.Nodes {
+			out, _, _, err := n.Ctl(ctx, "status", "-o", "json")
+			if err != nil {
+				return err.Error()
+			}
+			if why := measure.Unrest(n.Name, holder.Name, out); why != "" {
+				return why
+			}
+		}
+		keys, err := readKeys(ctx, holder, "/havip/v1/")
 		if err != nil {
 			return err.Error()
 		}
-		if why := measure.Unrest(n.Name, holder.Name, out); why != "" {
-			return why
-		}
+		return wrongMode(keys, mode)
 	}
-	return ""
+}
+
+func wrongMode(keys map[string]string, want string) string {
+	for key, value := range keys {
+		if !strings.HasSuffix(key, "/record") {
+			continue
+		}
+		var record struct {
+			Mode string `json:"mode"`
+		}
+		if err := json.Unmarshal([]byte(value), &record); err != nil {
+			return fmt.Sprintf("read record: %v", err)
+		}
+		if record.Mode != want {
+			return fmt.Sprintf("the record is in mode %q, not %q", record.Mode, want)
+		}
+		return ""
+	}
+	return "no record"
 }
 
 // plain is the program in plain/.
@@ -95,32 +123,40 @@ const plainPrefix = "/plain/"
 
 // plainUnrest: every node has a key in the election, and no dead one has.
 func plainUnrest(ctx context.Context, c *cluster.Cluster, holder *cluster.Node) string {
-	got, err := countKeys(ctx, holder, plainPrefix)
+	keys, err := readKeys(ctx, holder, plainPrefix)
 	if err != nil {
 		return err.Error()
 	}
-	if got != len(c.Nodes) {
-		return fmt.Sprintf("%d candidates", got)
+	if len(keys) != len(c.Nodes) {
+		return fmt.Sprintf("%d candidates", len(keys))
 	}
 	return ""
 }
 
-// countKeys asks the node's etcd member how many keys begin with the prefix.
-func countKeys(ctx context.Context, n *cluster.Node, prefix string) (int, error) {
-	end := prefix[:len(prefix)-1] + string(prefix[len(prefix)-1]+1)
-	body := fmt.Sprintf(`{"key":%q,"range_end":%q,"count_only":true}`, base64.StdEncoding.EncodeToString([]byte(prefix)), base64.StdEncoding.EncodeToString([]byte(end)))
+// readKeys asks the node's etcd member for what is below the prefix.
+func readKeys(ctx context.Context, n *cluster.Node, prefix string) (map[string]string, error) {
 	client, err := n.EtcdClient()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer client.CloseIdleConnections()
+	end := prefix[:len(prefix)-1] + string(prefix[len(prefix)-1]+1)
+	body, err := json.Marshal(map[string][]byte{"key": []byte(prefix), "range_end": []byte(end)})
+	if err != nil {
+		return nil, err
+	}
+	// The gateway's base64 is what []byte is in JSON.
 	var answer struct {
-		Count int `json:"count,string"`
+		KVs []struct{ Key, Value []byte }
 	}
-	if err := post(ctx, client, "range", body, &answer); err != nil {
-		return 0, fmt.Errorf("count keys: %w", err)
+	if err := post(ctx, client, "range", string(body), &answer); err != nil {
+		return nil, fmt.Errorf("read %s: %w", prefix, err)
 	}
-	return answer.Count, nil
+	keys := map[string]string{}
+	for _, kv := range answer.KVs {
+		keys[string(kv.Key)] = string(kv.Value)
+	}
+	return keys, nil
 }
 
 // post asks the gateway of a node's etcd member.

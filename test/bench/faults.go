@@ -49,6 +49,7 @@ func stop(s *stage) error     { return s.holder.StopHavipd(stopLimit) }
 func kill(s *stage) error     { return s.holder.KillHavipd() }
 func freeze(s *stage) error   { return s.holder.PauseHavipd() }
 func powerOff(s *stage) error { return s.holder.PowerOff() }
+func powerOn(s *stage) error  { return s.holder.PowerOn() }
 func mute(s *stage) error     { return s.holder.Mute() }
 func unmute(s *stage) error   { return s.holder.Unmute() }
 func pull(s *stage) error     { return s.holder.PullCable() }
@@ -64,12 +65,6 @@ func killOwnEtcd(s *stage) error    { return s.holder.KillEtcd() }
 // wake lets a frozen daemon run on, and starts one that was killed meanwhile.
 func wake(s *stage) error {
 	return errors.Join(s.holder.ResumeHavipd(), s.holder.StartHavipd())
-}
-
-func powerOn(s *stage) error {
-	err := s.holder.PowerOn()
-	s.holder.Supervise(s.contender.restart)
-	return err
 }
 
 // startEtcd starts every member that does not run.

@@ -173,3 +173,20 @@ func TestNamesOnce(t *testing.T) {
 		t.Errorf("%d different names and titles, want %d: %v", len(seen), want, fmt.Sprint(seen))
 	}
 }
+
+// TestWrongMode: havip is only calm once its record is in the mode asked for.
+func TestWrongMode(t *testing.T) {
+	for _, tt := range []struct {
+		keys map[string]string
+		calm bool
+	}{
+		{map[string]string{"/havip/v1/x/nodes/n1": "{}", "/havip/v1/x/record": `{"mode":"heartbeat"}`}, true},
+		{map[string]string{"/havip/v1/x/record": `{"mode":"plain"}`}, false},
+		{map[string]string{"/havip/v1/x/record": "x"}, false},
+		{map[string]string{"/havip/v1/x/nodes/n1": `{"mode":"heartbeat"}`}, false},
+	} {
+		if why := wrongMode(tt.keys, "heartbeat"); (why == "") != tt.calm {
+			t.Errorf("wrongMode(%v) = %q, want calm: %v", tt.keys, why, tt.calm)
+		}
+	}
+}
