@@ -9,5 +9,6 @@ cd "$(dirname "$0")/.."
 
 for page in README.md docs/*.md; do
     sed -E -e 's,\]\((docs/|\.\./)([a-zA-Z]+\.md),](\2,g' \
+        -e 's,!?\[([^]]*)\]\([a-z]+\.(png|jsonl)\),\1,g' \
         -e 's,\[([^]]*)\]\((\.\./)?(LICENSE|Makefile|[a-z]+/[^)]*)\),\1,g' "$page" >"$1/${page##*/}"
 done

@@ -27,6 +27,8 @@ type contender struct {
 	// unrest says what this contender does not have in order, given who has the
 	// address; "" when all is.
 	unrest unrest
+	// alone: it promises that no two nodes ever answer for the address.
+	alone bool
 }
 
 type unrest func(ctx context.Context, c *cluster.Cluster, holder *cluster.Node) string
@@ -40,16 +42,16 @@ const (
 const havipRestart = 100 * time.Millisecond
 
 var contenders = []contender{
-	{"havip-off", "havip", havip(""), havipRestart, havipUnrest("plain")},
-	{"havip-standard", "havip standard", havip("standard"), havipRestart, havipUnrest("heartbeat")},
-	{"havip-fast", "havip fast", havip("fast"), havipRestart, havipUnrest("heartbeat")},
-	{"keepalived-guide", "keepalived as in kubeadm's guide", keepalived(guideConfig), -1, keepalivedUnrest},
-	{tuned, "keepalived tuned", keepalived(tunedConfig), -1, keepalivedUnrest},
-	{"plain", "plain election, TTL 5 s", plain, havipRestart, plainUnrest},
+	{"havip-off", "havip", havip(""), havipRestart, havipUnrest("plain"), true},
+	{"havip-standard", "havip standard", havip("standard"), havipRestart, havipUnrest("heartbeat"), true},
+	{"havip-fast", "havip fast", havip("fast"), havipRestart, havipUnrest("heartbeat"), true},
+	{"keepalived-guide", "keepalived as in kubeadm's guide", keepalived(guideConfig), -1, keepalivedUnrest, false},
+	{tuned, "keepalived tuned", keepalived(tunedConfig), -1, keepalivedUnrest, false},
+	{"plain", "plain election, TTL 5 s", plain, havipRestart, plainUnrest, false},
 }
 
 // nobody is what the cluster costs without any of them.
-var nobody = contender{none, "etcd alone", func(o *cluster.Options) error { o.NoDaemon = true; return nil }, -1, nil}
+var nobody = contender{none, "etcd alone", func(o *cluster.Options) error { o.NoDaemon = true; return nil }, -1, nil, false}
 
 // havip is the daemon of this module with one profile of detection; none is
 // named for the default.

@@ -144,6 +144,7 @@ func (b *bench) round(number int, c contender, masters int, faults []fault) erro
 			continue
 		}
 		b.data.Trials = append(b.data.Trials, t)
+		b.fail(kept(c, t))
 		fmt.Printf("%d/%d %-16s %-12s clients %7.1f%s, healed %7.1f, nobody %7.1f, two %7.1f, on the wire %7.1f, moves %d, noise %5.1f, load %s\n",
 			number+1, masters, c.name, f.name, t.Outage, map[bool]string{true: " and more"}[t.Open], t.Heal, t.Nobody, t.Double, t.Wire, t.Moves, t.Noise, t.Load)
 	}
@@ -179,6 +180,14 @@ func (b *bench) scale() error {
 		}
 	}
 	return nil
+}
+
+// kept is an error if a contender broke its promise.
+func kept(c contender, t Trial) error {
+	if !c.alone || t.Wire == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s, %s: two nodes answered for the address for %v ms", c.title, t.Fault, t.Wire)
 }
 
 // fail notes what went wrong; the run goes on.

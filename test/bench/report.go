@@ -34,12 +34,13 @@ func (c cell) open() (n int) {
 	return n
 }
 
-func outage(t Trial) float64  { return t.Outage }
-func healing(t Trial) float64 { return t.Heal }
-func double(t Trial) float64  { return t.Double }
-func wire(t Trial) float64    { return t.Wire }
-func noise(t Trial) float64   { return t.Noise }
-func late(t Trial) float64    { return t.Late }
+func outage(t Trial) float64    { return t.Outage }
+func healing(t Trial) float64   { return t.Heal }
+func nobodyHad(t Trial) float64 { return t.Nobody }
+func double(t Trial) float64    { return t.Double }
+func wire(t Trial) float64      { return t.Wire }
+func noise(t Trial) float64     { return t.Noise }
+func late(t Trial) float64      { return t.Late }
 
 // pick returns the trials of a contender with a fault.
 func pick(all []Trial, masters int, contender, fault string) cell {
@@ -68,8 +69,32 @@ func Report(d Data) string {
 		rows(&b, d.Trials, f)
 	}
 	scaleTables(&b, d)
+	foot(&b)
 	return b.String()
 }
+
+func foot(b *strings.Builder) {
+	var broken, who []string
+	for _, f := range faults {
+		broken = append(broken, "`"+f.name+"`")
+	}
+	for _, c := range contenders {
+		who = append(who, "`"+c.name+"`")
+	}
+	fmt.Fprintf(b, reportFoot, strings.Join(broken, ", "), strings.Join(who, ", "))
+}
+
+const reportFoot = `
+## Again, elsewhere
+
+` + "`sudo make bench REPEAT=20`" + ` takes hours: a round of all faults is two to three minutes for each contender, more where one notices a dead API
+server late or never. ` + "`FAULTS='^crash' CONTENDERS='fast|tuned' SCALE=`" + ` plays only what matches, and keeps what was measured of the rest; ` + "`REPEAT=0`" + `
+draws the page anew. ` + "`SCALE=3,5,7`" + ` are the numbers of masters that idle, and a crash, are measured with. It needs root, installs Debian's
+keepalived and curl if they are missing, says so and ends if it cannot, and touches no network but its own namespaces. The machine should have
+nothing else to do: the noise and the load say whether it had.
+
+Faults: ` + "%s" + `. Contenders: ` + "%s" + `.
+`
 
 const reportHead = `# Beside keepalived and a plain election
 
@@ -87,14 +112,15 @@ const reportFaults = `
 "Clients" is the longest span in which a client that connects through the address every 5 ms got no answer while the fault
 lasted: median / 90 of 100 / longest, in milliseconds. A ` + "`>`" + ` says that in some trials no answer came before the fault was healed, so that
 they say how long it was left broken. "Ratio" is the median over that of keepalived tuned,
-unless that one is no more than noise. "Healed" is the longest such span after the fault
+unless that one is no more than noise. "Nobody" is the longest span while the fault lasted in which no node had the address, by the kernels' own notifications, which a node that is cut off
+has still: median / longest. "Healed" is the longest such span after the fault
 was healed, until all was calm: median / longest. "Two" is the longest of all trials that more than one node had the address at once, healing
 included: "kernel" by the kernels' own notifications; "wire" by answers to the same question, an ARP request to all every 5 ms. An
 address that a kernel keeps quiet about, or that is behind a cut, counts for the first and not for the second; only the second can mislead a
 client. "Noise" is the median of the longest spans without an answer in the quiet second before each fault.
 
-| fault | contender | trials | clients | ratio | healed | two, kernel | two, wire | moves | noise |
-|---|---|---|---|---|---|---|---|---|---|
+| fault | contender | trials | clients | ratio | nobody | healed | two, kernel | two, wire | moves | noise |
+|---|---|---|---|---|---|---|---|---|---|---|
 `
 
 func facts(b *strings.Builder, d Data) {
@@ -119,9 +145,11 @@ func facts(b *strings.Builder, d Data) {
 	fmt.Fprintf(b, "- a write to etcd by itself took %s ms (median of the trials)\n", ms(measure.Median(all.each(func(t Trial) float64 { return t.Commit }))))
 	fmt.Fprintf(b, "- observers were late by at most %s ms (median of the trials), %s ms (the worst): two holders for less could have gone unseen\n",
 		ms(measure.Median(all.each(late))), ms(all.worst(late)))
-	if back := etcdBack(d.Trials); len(back) > 0 {
-		fmt.Fprintf(b, "- after a crash with the etcd leader, etcd confirmed a write again after %s / %s / %s ms (median / 90 of 100 / longest)\n",
-			ms(measure.Median(back)), ms(quantile(back, 0.9)), ms(slices.Max(back)))
+	for _, who := range contenders {
+		if back, beyond := etcdBack(d.Trials, who.name); len(back) > 0 {
+			fmt.Fprintf(b, "- %s, after a crash with the etcd leader: etcd confirmed a write again after %s / %s ms, clients had an answer %s / %s ms later than that (median / longest)\n",
+				who.title, ms(measure.Median(back)), ms(slices.Max(back)), ms(measure.Median(beyond)), ms(slices.Max(beyond)))
+		}
 	}
 	b.WriteString("- a daemon that ends by itself is restarted as its unit says: havip after 100 ms (the plain election likewise), keepalived of Debian 12 not at all\n")
 }
@@ -131,13 +159,15 @@ func minuteLoad(text string) (load float64) {
 	return load
 }
 
-func etcdBack(all []Trial) (took []float64) {
+// etcdBack is how long etcd was without a leader, and how much longer clients
+// were without an answer; below 0 for who does not wait for etcd.
+func etcdBack(all []Trial, contender string) (took, beyond []float64) {
 	for _, t := range all {
-		if t.Etcd > 0 {
-			took = append(took, t.Etcd)
+		if t.Etcd > 0 && t.Contender == contender {
+			took, beyond = append(took, t.Etcd), append(beyond, t.Outage-t.Etcd)
 		}
 	}
-	return took
+	return took, beyond
 }
 
 func rows(b *strings.Builder, all []Trial, f fault) {
@@ -147,7 +177,8 @@ func rows(b *strings.Builder, all []Trial, f fault) {
 		if len(c.trials) == 0 {
 			continue
 		}
-		fmt.Fprintf(b, "| %s | %s | %d | %s | %s | %s / %s | %s | %s | %s | %s |\n", f.title, who.title, len(c.trials), c.clients(), c.ratio(base),
+		fmt.Fprintf(b, "| %s | %s | %d | %s | %s | %s / %s | %s / %s | %s | %s | %s | %s |\n", f.title, who.title, len(c.trials), c.clients(), c.ratio(base),
+			ms(measure.Median(c.each(nobodyHad))), ms(c.worst(nobodyHad)),
 			ms(measure.Median(c.each(healing))), ms(c.worst(healing)), ms(c.worst(double)), ms(c.worst(wire)), c.moves(), ms(measure.Median(c.each(noise))))
 	}
 }
