@@ -73,7 +73,7 @@ func term(ctx context.Context, client *clientv3.Client, node, prefix string, a a
 	}
 	defer session.Close()
 	election := concurrency.NewElection(session, prefix)
-	if err := election.Campaign(ctx, node); err != nil {
+	if err := campaign(ctx, session, election, node); err != nil {
 		return fmt.Errorf("campaign: %w", err)
 	}
 	if err := a.add(); err != nil {
@@ -85,6 +85,21 @@ func term(ctx context.Context, client *clientv3.Client, node, prefix string, a a
 	case <-ctx.Done():
 		return errors.Join(a.remove(), election.Resign(context.WithoutCancel(ctx)))
 	}
+}
+
+// campaign ends with its session too: Campaign alone would wait for ever without
+// a key in the election (etcd issue 19597).
+func campaign(ctx context.Context, session *concurrency.Session, election *concurrency.Election, node string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-session.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return election.Campaign(ctx, node)
 }
 
 func certificates(pki string) (*tls.Config, error) {
