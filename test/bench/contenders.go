@@ -27,6 +27,7 @@ type contender struct {
 	// unrest says what this contender does not have in order, given who has the
 	// address; "" when all is.
 	unrest unrest
+	etcd   bool // it decides in etcd
 	// alone: it promises that no two nodes ever answer for the address.
 	alone bool
 }
@@ -42,16 +43,16 @@ const (
 const havipRestart = 100 * time.Millisecond
 
 var contenders = []contender{
-	{"havip-off", "havip", havip(""), havipRestart, havipUnrest("plain"), true},
-	{"havip-standard", "havip standard", havip("standard"), havipRestart, havipUnrest("heartbeat"), true},
-	{"havip-fast", "havip fast", havip("fast"), havipRestart, havipUnrest("heartbeat"), true},
-	{"keepalived-guide", "keepalived as in kubeadm's guide", keepalived(guideConfig), -1, keepalivedUnrest, false},
-	{tuned, "keepalived tuned", keepalived(tunedConfig), -1, keepalivedUnrest, false},
-	{"plain", "plain election, TTL 5 s", plain, havipRestart, plainUnrest, false},
+	{name: "havip-off", title: "havip", prepare: havip(""), restart: havipRestart, unrest: havipUnrest("plain"), etcd: true, alone: true},
+	{name: "havip-standard", title: "havip standard", prepare: havip("standard"), restart: havipRestart, unrest: havipUnrest("heartbeat"), etcd: true, alone: true},
+	{name: "havip-fast", title: "havip fast", prepare: havip("fast"), restart: havipRestart, unrest: havipUnrest("heartbeat"), etcd: true, alone: true},
+	{name: "keepalived-guide", title: "keepalived as in kubeadm's guide", prepare: keepalived(guideConfig), restart: -1, unrest: keepalivedUnrest},
+	{name: tuned, title: "keepalived tuned", prepare: keepalived(tunedConfig), restart: -1, unrest: keepalivedUnrest},
+	{name: "plain", title: "plain election, TTL 5 s", prepare: plain, restart: havipRestart, unrest: plainUnrest, etcd: true},
 }
 
 // nobody is what the cluster costs without any of them.
-var nobody = contender{none, "etcd alone", func(o *cluster.Options) error { o.NoDaemon = true; return nil }, -1, nil, false}
+var nobody = contender{name: none, title: "etcd alone", prepare: func(o *cluster.Options) error { o.NoDaemon = true; return nil }}
 
 // havip is the daemon of this module with one profile of detection; none is
 // named for the default.

@@ -87,20 +87,22 @@ func foot(b *strings.Builder) {
 const reportFoot = `
 ## Again, elsewhere
 
-` + "`sudo make bench REPEAT=20`" + ` takes hours: a round of all faults is two to three minutes for each contender, more where one notices a dead API
-server late or never. ` + "`FAULTS='^crash' CONTENDERS='fast|tuned' SCALE=`" + ` plays only what matches, and keeps what was measured of the rest; ` + "`REPEAT=0`" + `
-draws the page anew. ` + "`SCALE=3,5,7`" + ` are the numbers of masters that idle, and a crash, are measured with. It needs root, installs Debian's
-keepalived and curl if they are missing, says so and ends if it cannot, and touches no network but its own namespaces. The machine should have
-nothing else to do: the noise and the load say whether it had.
+` + "`sudo make bench REPEAT=20`" + ` takes hours: a round of all faults is two to three minutes for each contender, more where one
+notices a dead API server late or never. ` + "`FAULTS='^crash' CONTENDERS='fast|tuned' SCALE=`" + ` plays only what matches, and keeps
+what was measured of the rest; ` + "`REPEAT=0`" + ` draws the page anew. ` + "`SCALE=3,5,7`" + ` are the numbers of masters that idle, and a
+crash, are measured with. It needs root, installs Debian's keepalived and curl if they are missing, says so and ends if it
+cannot, and touches no network but its own namespaces. A trial that went wrong, and one in which two nodes answered for
+havip's address, are told at the end and make it fail. The machine should have nothing else to do: the noise and the load
+say whether it had.
 
 Faults: ` + "%s" + `. Contenders: ` + "%s" + `.
 `
 
 const reportHead = `# Beside keepalived and a plain election
 
-Written by ` + "`sudo make bench`" + `, from every trial in [benchmark.jsonl](benchmark.jsonl). The same faults in clusters that are alike but
-for who keeps the address: three masters as network namespaces on a bridge, each with a real etcd member at its default timers
-(data in memory) and a stand-in API server. Contenders take turns, a round of all faults each.
+Written by ` + "`sudo make bench`" + `, from every trial in [benchmark.jsonl](benchmark.jsonl). The same faults in clusters that are
+alike but for who keeps the address: three masters as network namespaces on a bridge, each with a real etcd member at its
+default timers (data in memory) and a stand-in API server. Contenders take turns, a round of all faults each.
 
 `
 
@@ -109,15 +111,20 @@ const reportFaults = `
 
 ![what clients noticed of each fault](benchmark.png)
 
-"Clients" is the longest span in which a client that connects through the address every 5 ms got no answer while the fault
-lasted: median / 90 of 100 / longest, in milliseconds. A ` + "`>`" + ` says that in some trials no answer came before the fault was healed, so that
-they say how long it was left broken. "Ratio" is the median over that of keepalived tuned,
-unless that one is no more than noise. "Nobody" is the longest span while the fault lasted in which no node had the address, by the kernels' own notifications, which a node that is cut off
-has still: median / longest. "Healed" is the longest such span after the fault
-was healed, until all was calm: median / longest. "Two" is the longest of all trials that more than one node had the address at once, healing
-included: "kernel" by the kernels' own notifications; "wire" by answers to the same question, an ARP request to all every 5 ms. An
-address that a kernel keeps quiet about, or that is behind a cut, counts for the first and not for the second; only the second can mislead a
-client. "Noise" is the median of the longest spans without an answer in the quiet second before each fault.
+Milliseconds.
+
+- "clients": the longest span in which a client that connects through the address every 5 ms got no answer while the fault
+  lasted: median / 90 of 100 / longest. A ` + "`>`" + ` says that in some trials no answer came before the fault was healed: they say
+  how long it was left broken.
+- "ratio": the median over that of keepalived tuned, unless that one is no more than noise.
+- "nobody": the longest span while the fault lasted in which no node had the address, by the kernels' own notifications:
+  median / longest. A node that is cut off still has it.
+- "healed": the longest span without an answer after the fault was healed, until all was calm: median / longest.
+- "two": the longest of all trials that more than one node had the address at once, healing included; "kernel" by the
+  kernels' notifications, "wire" by answers to the same question, an ARP request to all every 5 ms. An address that a
+  kernel keeps quiet about, or that is behind a cut, counts for the first and not for the second; only the second can
+  mislead a client.
+- "noise": the median of the longest spans without an answer in the quiet second before each fault.
 
 | fault | contender | trials | clients | ratio | nobody | healed | two, kernel | two, wire | moves | noise |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -146,8 +153,8 @@ func facts(b *strings.Builder, d Data) {
 	fmt.Fprintf(b, "- observers were late by at most %s ms (median of the trials), %s ms (the worst): two holders for less could have gone unseen\n",
 		ms(measure.Median(all.each(late))), ms(all.worst(late)))
 	for _, who := range contenders {
-		if back, beyond := etcdBack(d.Trials, who.name); len(back) > 0 {
-			fmt.Fprintf(b, "- %s, after a crash with the etcd leader: etcd confirmed a write again after %s / %s ms, clients had an answer %s / %s ms later than that (median / longest)\n",
+		if back, beyond := etcdBack(d.Trials, who.name); len(back) > 0 && who.etcd {
+			fmt.Fprintf(b, "- %s, node crash with the etcd leader: etcd confirmed a write again after %s / %s ms, clients had an answer %s / %s ms later (median / longest)\n",
 				who.title, ms(measure.Median(back)), ms(slices.Max(back)), ms(measure.Median(beyond)), ms(slices.Max(beyond)))
 		}
 	}
@@ -160,7 +167,7 @@ func minuteLoad(text string) (load float64) {
 }
 
 // etcdBack is how long etcd was without a leader, and how much longer clients
-// were without an answer; below 0 for who does not wait for etcd.
+// were without an answer.
 func etcdBack(all []Trial, contender string) (took, beyond []float64) {
 	for _, t := range all {
 		if t.Etcd > 0 && t.Contender == contender {
@@ -218,9 +225,10 @@ func scaleTables(b *strings.Builder, d Data) {
 	b.WriteString(`
 ## What it costs, and with more masters
 
-Idle, with nobody looking: percent of a core on the holder's node and on the busiest other, the largest resident memory (of keepalived both
-processes), packets a second on a node's link with etcd's own among them, and what etcd's members are asked and write, in all. The line
-"etcd alone" is what the cluster does by itself. "Crash" is how long clients got no answer when the holder's node crashed: median / longest.
+Idle, with nobody looking: percent of a core on the holder's node and on the busiest other; the largest resident memory
+(of keepalived both processes); packets a second on a node's link, etcd's own among them; what etcd's members are asked
+and write, in all. The line "etcd alone" is what the cluster does by itself. "Crash" is how long clients got no answer when
+the holder's node crashed: median / longest, in milliseconds.
 
 | masters | contender | holder, % | other, % | MiB | packets/s | requests/s | writes/s | crash |
 |---|---|---|---|---|---|---|---|---|

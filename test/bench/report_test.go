@@ -35,7 +35,7 @@ func TestReport(t *testing.T) {
 	got := Report(sample)
 	for _, want := range []string{
 		"- measured on: Linux 1\n", "- measured on: Linux 2\n",
-		"plain election, TTL 5 s, after a crash with the etcd leader: etcd confirmed a write again after 1300 / 1300 ms, clients had an answer 6200 / 6200 ms later",
+		"plain election, TTL 5 s, node crash with the etcd leader: etcd confirmed a write again after 1300 / 1300 ms, clients had an answer 6200 / 6200 ms later",
 		"late by at most 0 ms (median of the trials), 3.0 ms (the worst)",
 	} {
 		if !strings.Contains(got, want) {

@@ -13,6 +13,7 @@ import (
 
 const (
 	calmsDown = 90 * time.Second // everything in place after a fault was healed, dead candidates gone
+	askAgain  = time.Second / 4  // after which a contender is asked whether it is calm: that takes programs
 	calmFor   = time.Second      // that nothing moves before all counts as calm
 	quiet     = time.Second      // before a fault, to see the machine's own noise
 )
@@ -59,11 +60,18 @@ func (s *stage) calm() error {
 	if err := s.c.WaitEtcd(s.ctx, calmsDown, s.c.Nodes...); err != nil {
 		return err
 	}
+	var asked time.Duration
 	why := ""
 	err := cluster.Poll(s.ctx, calmsDown, s.contender.title+" to be calm", func() bool {
-		if why = s.unrest(); why == "" {
-			why = s.contender.unrest(s.ctx, s.c, s.holder)
+		if seen := s.unrest(); seen != "" {
+			why = seen
+			return false
 		}
+		if cluster.Now()-asked < askAgain {
+			return false
+		}
+		why = s.contender.unrest(s.ctx, s.c, s.holder)
+		asked = cluster.Now()
 		return why == ""
 	})
 	if err != nil {
