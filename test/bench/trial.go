@@ -15,6 +15,7 @@ const (
 	calmsDown = 90 * time.Second // everything in place after a fault was healed, dead candidates gone
 	askAgain  = time.Second / 4  // after which a contender is asked whether it is calm: that takes programs
 	calmFor   = time.Second      // that nothing moves before all counts as calm
+	placings  = 5                // of etcd's leader
 	quiet     = time.Second      // before a fault, to see the machine's own noise
 )
 
@@ -124,13 +125,18 @@ func (s *stage) unrest() string {
 	return ""
 }
 
-// place puts the etcd leader where the fault wants it.
+// place puts the etcd leader where the fault wants it, and waits for calm again:
+// a change of leader is a fault of its own, after which the address may be elsewhere.
 func (s *stage) place(f fault) error {
-	leader, err := s.c.EtcdLeader(s.ctx)
-	if err != nil {
-		return err
-	}
-	if f.leading != (leader == s.holder) {
+	for range placings {
+		leader, err := s.c.EtcdLeader(s.ctx)
+		if err != nil {
+			return err
+		}
+		if f.leading == (leader == s.holder) {
+			s.leader = leader
+			return nil
+		}
 		leader = s.holder
 		if !f.leading {
 			leader = s.c.Others(s.holder)[0]
@@ -138,14 +144,19 @@ func (s *stage) place(f fault) error {
 		if err := s.c.MoveEtcdLeader(s.ctx, leader); err != nil {
 			return err
 		}
+		if err := s.calm(); err != nil {
+			return err
+		}
 	}
-	s.leader = leader
-	return nil
+	return fmt.Errorf("etcd's leader and the address do not stay where they are put, %d times", placings)
 }
 
 // play puts the fault in once and measures it.
 func (s *stage) play(f fault) (t Trial, err error) {
-	if err := errors.Join(s.calm(), s.place(f)); err != nil {
+	if err := s.calm(); err != nil {
+		return t, err
+	}
+	if err := s.place(f); err != nil {
 		return t, err
 	}
 	t = Trial{Masters: len(s.c.Nodes), Contender: s.contender.name, Fault: f.name, Load: measure.Load(), System: measure.System()}
@@ -182,7 +193,10 @@ func (s *stage) play(f fault) (t Trial, err error) {
 		t.Etcd = milliseconds(probe.first(struck))
 	}
 	healed := cluster.Now()
-	if err := errors.Join(s.ctx.Err(), f.heal(s), s.calm()); err != nil {
+	if err := f.heal(s); err != nil {
+		return t, err
+	}
+	if err := s.calm(); err != nil {
 		return t, err
 	}
 	return t, s.judge(&t, struck, healed, cluster.Now())
