@@ -43,7 +43,7 @@ const (
 const havipRestart = 100 * time.Millisecond
 
 var contenders = []contender{
-	{name: "havip-off", title: "havip", prepare: havip(""), restart: havipRestart, unrest: havipUnrest("plain"), etcd: true, alone: true},
+	{name: "havip-off", title: "havip off", prepare: havip("off"), restart: havipRestart, unrest: havipUnrest("plain"), etcd: true, alone: true},
 	{name: "havip-standard", title: "havip standard", prepare: havip("standard"), restart: havipRestart, unrest: havipUnrest("heartbeat"), etcd: true, alone: true},
 	{name: "havip-fast", title: "havip fast", prepare: havip("fast"), restart: havipRestart, unrest: havipUnrest("heartbeat"), etcd: true, alone: true},
 	{name: "keepalived-guide", title: "keepalived as in kubeadm's guide", prepare: keepalived(guideConfig), restart: -1, unrest: keepalivedUnrest},
@@ -54,13 +54,10 @@ var contenders = []contender{
 // nobody is what the cluster costs without any of them.
 var nobody = contender{name: none, title: "etcd alone", prepare: func(o *cluster.Options) error { o.NoDaemon = true; return nil }}
 
-// havip is the daemon of this module with one profile of detection; none is
-// named for the default.
+// havip is the daemon of this module with one way of detection.
 func havip(detection string) func(*cluster.Options) error {
 	return func(o *cluster.Options) error {
-		if detection != "" {
-			o.ExtraConfig = fmt.Sprintf("[election]\ndetection = %q", detection)
-		}
+		o.ExtraConfig = fmt.Sprintf("[election]\ndetection = %q", detection)
 		return nil
 	}
 }
