@@ -91,7 +91,7 @@ var schema = []section{
 				func(c *Config) *string { return &c.Health.Manifest }),
 			pathKey("ca", "Certificates that sign the API server's own.",
 				func(c *Config) *string { return &c.Health.CA }),
-			durationKey("interval", "Time from one check to the next.", minInterval, maxInterval,
+			durationKey("interval", "Time from one check to the next. When the API server ends its connection, as one that dies does, a check comes at once.", minInterval, maxInterval,
 				func(c *Config) *time.Duration { return &c.Health.Interval }),
 			durationKey("timeout", "A check without an answer by then has failed. Without etcd's quorum an API server hangs instead of saying so.", minInterval, maxInterval,
 				func(c *Config) *time.Duration { return &c.Health.Timeout }),

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,7 +32,8 @@ type health struct {
 	cfg    configs.Health
 	self   string // this node's address, for a manifest that does not say
 	report func(healthChanged)
-	way    *way // to the API server; nil while there is none to trust
+	way    *way          // to the API server; nil while there is none to trust
+	broke  chan struct{} // holds one: the API server ended the connection by itself
 }
 
 // check is one look: nil error means that the API server may serve.
@@ -45,21 +47,31 @@ func (h *health) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	h.broke = make(chan struct{}, 1)
 	return h.watch(ctx, h.probe)
 }
 
+// watch looks every interval, and at once when the API server ends a connection
+// that nobody asks through: the kernel closes those of a process that dies. That is
+// one look and no verdict; the next one comes an interval later, and at once only
+// after a regular one, in case the server ends every connection.
 func (h *health) watch(ctx context.Context, look check) error {
 	t := time.NewTicker(h.cfg.Interval)
 	defer t.Stop()
 	defer h.forget()
 	c := counter{rise: h.cfg.Rise, fall: h.cfg.Fall}
 	var said status.APIServer
+	early := false
 	for {
 		one, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
 		state, err := look(one)
 		cancel()
 		if ctx.Err() != nil {
 			return nil
+		}
+		select {
+		case <-h.broke: // within this look, which tells of it
+		default:
 		}
 		news := c.count(err)
 		if err == nil && c.ok && state != said { // ready to alive, or back
@@ -69,10 +81,18 @@ func (h *health) watch(ctx context.Context, look check) error {
 			said = c.state(state)
 			h.report(healthChanged{election.Health{OK: c.ok, Reason: c.reason}, said})
 		}
+		broke := h.broke
+		if early {
+			broke = nil
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
+			early = false
+		case <-broke:
+			early = true
+			t.Reset(h.cfg.Interval)
 		}
 	}
 }
@@ -130,6 +150,7 @@ type way struct {
 	tr     *http.Transport
 	made   time.Time
 	stamps map[string]stamp // of the files that it was made from
+	left   atomic.Bool      // its connection is not asked through any more, or has ended
 }
 
 // stamp tells whether a file was changed or replaced. A change that it misses,
@@ -183,6 +204,7 @@ func (h *health) probe(ctx context.Context) (status.APIServer, error) {
 
 func (h *health) forget() {
 	if h.way != nil {
+		h.way.left.Store(true)
 		h.way.tr.CloseIdleConnections()
 		h.way = nil
 	}
@@ -204,9 +226,50 @@ func (h *health) find() (*way, error) {
 	}
 	w.tr = &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
-		DialContext:     (&net.Dialer{}).DialContext,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &watched{Conn: conn, left: &w.left, ended: h.ended}, nil
+		},
 	}
 	return w, nil
+}
+
+func (h *health) ended() {
+	select {
+	case h.broke <- struct{}{}:
+	default:
+	}
+}
+
+// watched is a connection that tells when it ends, unless this side has left it. The
+// transport reads from one that is idle too: it gets an error when the server's
+// process has died, and closes when the server has said goodbye by TLS.
+type watched struct {
+	net.Conn
+	left  *atomic.Bool
+	ended func()
+}
+
+func (c *watched) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		c.end()
+	}
+	return n, err
+}
+
+func (c *watched) Close() error {
+	c.end()
+	return c.Conn.Close()
+}
+
+func (c *watched) end() {
+	if !c.left.Swap(true) {
+		c.ended()
+	}
 }
 
 func (w *way) good() bool {

@@ -116,6 +116,60 @@ func TestHangingServerIsAskedEverySecond(t *testing.T) {
 	})
 }
 
+// A connection that ends makes one look more, which counts as one: what falls within
+// the look has been seen by it, and a server that ends every connection is looked at
+// no more than twice an interval.
+func TestBrokenConnectionIsLookedAt(t *testing.T) {
+	ms := time.Millisecond
+	tests := map[string]struct {
+		broke []time.Duration // after each look began, again and again
+		fall  int
+		want  []time.Duration
+		fell  time.Duration
+	}{
+		"once":               {[]time.Duration{300 * ms, -1, -1, -1, -1}, 3, []time.Duration{0, 300 * ms, 1300 * ms, 2300 * ms, 3300 * ms}, 2300 * ms},
+		"within a look":      {[]time.Duration{5 * ms, -1, -1, -1, -1}, 3, []time.Duration{0, 1000 * ms, 2000 * ms, 3000 * ms}, 3000 * ms},
+		"after every answer": {[]time.Duration{100 * ms, 100 * ms, 100 * ms, 100 * ms, 100 * ms, 100 * ms, 100 * ms}, 100, []time.Duration{0, 100 * ms, 1100 * ms, 1200 * ms, 2200 * ms, 2300 * ms, 3300 * ms, 3400 * ms}, 0},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				var at []time.Duration
+				var fell time.Duration
+				ctx, stop := context.WithTimeout(t.Context(), 3500*ms)
+				defer stop()
+				h := &health{
+					cfg:   configs.Health{Interval: time.Second, Timeout: time.Second, Rise: 2, Fall: test.fall},
+					broke: make(chan struct{}, 1),
+					report: func(e healthChanged) {
+						if !e.event.OK {
+							fell = time.Since(begin)
+						}
+					},
+				}
+				err := h.watch(ctx, func(context.Context) (status.APIServer, error) {
+					n := len(at)
+					if at = append(at, time.Since(begin)); n < len(test.broke) && test.broke[n] >= 0 {
+						time.AfterFunc(test.broke[n], h.ended)
+					}
+					time.Sleep(10 * ms)
+					if n == 0 {
+						return status.APIReady, nil
+					}
+					return status.APIFailing, errors.New("connection refused")
+				})
+				if diff := cmp.Diff(test.want, at); diff != "" || err != nil {
+					t.Errorf("%v, looks (-want +got):\n%s", err, diff)
+				}
+				if want := test.fell; fell != want && (want == 0 || fell != want+10*ms) {
+					t.Errorf("it fell after %v, want %v and the look's own 10ms", fell, want)
+				}
+			})
+		})
+	}
+}
+
 func TestNoCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []healthChanged

@@ -162,3 +162,37 @@ func look(t *testing.T, h *health) (status.APIServer, error) {
 	defer cancel()
 	return h.probe(ctx)
 }
+
+// TestServerDies: the kernel tells of a server that dies, between two looks, and of
+// none whose connection this side has left.
+func TestServerDies(t *testing.T) {
+	s := newStandIn(t)
+	h := s.watched(t)
+	h.cfg.Interval, h.cfg.Rise, h.cfg.Fall = time.Hour, 1, 1
+	said := make(chan healthChanged, 1)
+	h.report = func(e healthChanged) { said <- e }
+	go func() { _ = h.run(t.Context()) }() // nil when the test ends
+	if first := <-said; !first.event.OK {
+		t.Fatalf("it begins with %+v", first)
+	}
+	s.Close()
+	if e := <-said; e.event.OK || e.event.Reason != "connection refused" {
+		t.Errorf("said %+v", e)
+	}
+
+	s = newStandIn(t)
+	h = s.watched(t)
+	h.broke = make(chan struct{}, 1)
+	for range 2 {
+		if state, err := h.probe(t.Context()); state != status.APIReady {
+			t.Fatalf("%s, %v", state, err)
+		}
+		h.forget()
+	}
+	s.Close() // waits for the connections
+	select {
+	case <-h.broke:
+		t.Error("a connection that was left counts as ended")
+	default:
+	}
+}
