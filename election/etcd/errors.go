@@ -159,6 +159,11 @@ func kindOf(err error) error {
 	return nil
 }
 
+// refused says whether nothing listens where a call was to go.
+func refused(err error) bool {
+	return err != nil && strings.Contains(rpctypes.ErrorDesc(err), "connection refused")
+}
+
 // reason says in an operator's words why a call to the member at host:port
 // failed. gRPC wraps a connection's error in text only, so text is looked for.
 func reason(at string, err error) string {
@@ -171,7 +176,7 @@ func reason(at string, err error) string {
 		return fmt.Sprintf("%v: %s says %q", kind, at, strings.TrimPrefix(desc, "etcdserver: "))
 	}
 	switch {
-	case strings.Contains(desc, "connection refused"):
+	case refused(err):
 		return "connection refused at " + at
 	case strings.Contains(desc, "remote error: tls: "):
 		return at + " refuses our client certificate: " + innermost(desc)

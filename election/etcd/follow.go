@@ -12,6 +12,10 @@ const (
 	// localGrace is how long the local member may be away before the keys are
 	// followed through another one.
 	localGrace = 300 * time.Millisecond
+	// deadGrace is the same where the kernel says twice that nothing is there: it
+	// closed the connection, and refuses another one. No etcd is ready again
+	// within localGrace of that.
+	deadGrace = retryFirst
 
 	retryFirst = 50 * time.Millisecond
 	retryLast  = 500 * time.Millisecond
@@ -37,12 +41,17 @@ func (s *Store) follow(ctx context.Context, emit func(Event)) error {
 		s.setFollowing(nil)
 		if up {
 			s.lose(ctx, err, emit)
+			s.reachOut()
 			awaySince, wait = 0, retryFirst
 		}
 		if awaySince == 0 {
 			awaySince = now()
 		}
-		if now()-awaySince >= localGrace && s.detour(ctx, emit) {
+		grace := localGrace
+		if refused(err) {
+			grace = deadGrace
+		}
+		if now()-awaySince >= grace && s.detour(ctx, emit) {
 			awaySince, wait = 0, retryFirst
 			continue
 		}
@@ -54,6 +63,17 @@ func (s *Store) follow(ctx context.Context, emit func(Event)) error {
 	s.setFollowing(nil)
 	s.setTroubled(nil)
 	return nil
+}
+
+// reachOut begins to connect to the other members, which may be needed in moments.
+func (s *Store) reachOut() {
+	links, err := s.otherLinks()
+	if err != nil {
+		return // nobody to reach
+	}
+	for _, l := range links {
+		l.conn.Connect()
+	}
 }
 
 func (s *Store) knowsOthers() bool {
