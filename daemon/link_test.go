@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"havip/election/etcd"
 	"havip/vip"
 )
 
@@ -50,6 +51,46 @@ func TestAnnouncedWhenAMasterComesBack(t *testing.T) {
 		b.pass(time.Second)
 		n2.lock.Publish(`{"node": "n2", "healthy": true}`) // who is there already is no news
 		b.pass(time.Second)
+		if got := len(b.times("n1", "announce")) - before; got != 1 {
+			t.Errorf("announced %d times, want once", got)
+		}
+		if got := b.times("n2", "announce"); len(got) > 0 {
+			t.Errorf("the standby announced at %v", got)
+		}
+	})
+}
+
+// A lease that comes and goes is no reason to shout.
+func TestAnnouncedOnceASecondForOthers(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		b.shell("n1").start()
+		b.until(first + time.Second)
+		before := len(b.times("n1", "announce"))
+		for range 11 {
+			b.setNode("n2", `{"node": "n2", "healthy": true}`)
+			b.pass(100 * time.Millisecond)
+			b.setNode("n2", "")
+			b.pass(100 * time.Millisecond)
+		}
+		if got := len(b.times("n1", "announce")) - before; got != 3 {
+			t.Errorf("announced %d times in 2.2 s, want 3", got)
+		}
+	})
+}
+
+// A holder whose etcd has its quorum back may have been on the smaller side.
+func TestAnnouncedWhenEtcdAnswersAgain(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		b.shell("n1").start()
+		b.shell("n2").start()
+		b.until(first + 5*time.Second)
+		before := len(b.times("n1", "announce"))
+		for _, s := range []etcd.Status{{State: etcd.NoLeader}, {State: etcd.NoLeader}, ready(true), ready(true)} {
+			b.lock.Lock()
+			b.tell(s)
+			b.lock.Unlock()
+			b.pass(100 * time.Millisecond)
+		}
 		if got := len(b.times("n1", "announce")) - before; got != 1 {
 			t.Errorf("announced %d times, want once", got)
 		}

@@ -27,6 +27,9 @@ const (
 	// announcing again (RFC 5227 section 2.4, DEFEND_INTERVAL).
 	conflictEvery = 10 * time.Second
 
+	// againEvery bounds how often what happens elsewhere makes this node announce.
+	againEvery = time.Second
+
 	// expiryUnsure is how long before the end of its lifetime an address may be
 	// gone by itself: the lifetime counts from within the call that set it.
 	expiryUnsure = 200 * time.Millisecond
@@ -76,6 +79,7 @@ type loop struct {
 	answered  time.Duration // when etcd last answered with a quorum; 0: never
 	reign     reign         // of whom the record names
 	lapsed    lapse         // of whom it named before
+	toldAgain time.Duration // when tellAgain last did; 0: never
 	reasserts int64
 	conflicts map[string]claimed // by address and MAC
 	foreign   time.Duration      // when a conflict was last answered and logged; 0: never
@@ -260,7 +264,7 @@ func (l *loop) fromEtcd(ev etcd.Event) {
 		l.checkTwin()
 		l.endWait()
 		if l.machine.View().Serving && l.roster.joined(before) {
-			l.tellNeighbours() // who was cut off beside that node may have the old holder's MAC
+			l.tellAgain() // who was cut off beside that node may have the old holder's MAC
 		}
 	case etcd.Call:
 		var c election.Call
@@ -270,10 +274,14 @@ func (l *loop) fromEtcd(ev etcd.Event) {
 	case etcd.Key:
 		l.heartbeats.key(e.Value)
 	case etcd.Status:
+		back := l.asked && !l.etcdAnswers()
 		l.etcdNow, l.asked = e, true
 		l.heartbeats.status(e)
 		if l.etcdAnswers() {
 			l.answered = l.clock.Boot()
+			if back && l.machine.View().Serving {
+				l.tellAgain() // it was this node that was cut off, and others may have spoken
+			}
 		}
 		l.history.etcdAnswers(l.etcdAnswers(), e.Reason)
 		local := e.State == etcd.Ready && e.Local
@@ -410,6 +418,17 @@ func (l *loop) tellNeighbours() {
 	case l.announce <- struct{}{}:
 	default:
 	}
+}
+
+// tellAgain tells what the neighbours may have missed, once a second at most: a
+// burst goes on for longer.
+func (l *loop) tellAgain() {
+	now := l.clock.Boot()
+	if l.toldAgain != 0 && now-l.toldAgain < againEvery {
+		return
+	}
+	l.toldAgain = now
+	l.tellNeighbours()
 }
 
 func (l *loop) remember(text string) {

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+
+	"github.com/vishvananda/netlink"
 )
 
 // Stage is what never loses power: the wire that the masters hang on, the
@@ -25,6 +27,9 @@ type Stage struct {
 	etcdNet *netSwitch   // for etcd alone; nil: it is on the same wire
 	hosts   []*namespace // that AddHost made
 }
+
+// clientPort is the name of the client's port of the switch.
+const clientPort = "client"
 
 // NewStage makes a wire without masters; dir takes the observers' logs. It
 // needs root. Close must follow.
@@ -60,7 +65,7 @@ func (s *Stage) addClient() (err error) {
 		return err
 	}
 	mac := []byte{0x02, 0, 198, 51, 100, 200}
-	if err := s.net.plug("client", s.client, linkName, mac); err != nil {
+	if err := s.net.plug(clientPort, s.client, linkName, mac); err != nil {
 		return err
 	}
 	addresses := []netip.Prefix{clientPrefix4}
@@ -92,6 +97,25 @@ func (s *Stage) MuteHost(name string) error { return s.net.setPassing(name, fals
 
 // UnmuteHost heals MuteHost.
 func (s *Stage) UnmuteHost(name string) error { return s.net.setPassing(name, true) }
+
+// MuteClient drops all frames of the client, in both directions.
+func (s *Stage) MuteClient() error { return s.net.setPassing(clientPort, false) }
+
+// UnmuteClient heals MuteClient. The client then has this MAC for an address, as one
+// has that was cut off together with it.
+func (s *Stage) UnmuteClient(address netip.Addr, mac net.HardwareAddr) error {
+	err := s.client.do(func() error {
+		link, err := netlink.LinkByName(linkName)
+		if err != nil {
+			return err
+		}
+		return netlink.NeighSet(&netlink.Neigh{LinkIndex: link.Attrs().Index, State: netlink.NUD_REACHABLE, IP: address.AsSlice(), HardwareAddr: mac})
+	})
+	if err != nil {
+		return fmt.Errorf("set the client's neighbour %v: %w", address, err)
+	}
+	return s.net.setPassing(clientPort, true)
+}
 
 func (s *Stage) logFile(name string) (*os.File, error) {
 	f, err := os.Create(filepath.Join(s.dir, name))

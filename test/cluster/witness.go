@@ -62,6 +62,16 @@ func (w *Witness) Attempts() []Attempt {
 	return slices.Clone(w.attempts)
 }
 
+// Answered returns when the first attempt that was sent after since was answered.
+func (w *Witness) Answered(since time.Duration) (at time.Duration, ok bool) {
+	for _, a := range w.Attempts() {
+		if a.Node != "" && a.Sent >= since && (!ok || a.Done < at) {
+			at, ok = a.Done, true
+		}
+	}
+	return at, ok
+}
+
 // Outage returns the longest span without an answer; see FindOutage.
 func (w *Witness) Outage(from, to time.Duration) Outage { return FindOutage(w.Attempts(), from, to) }
 

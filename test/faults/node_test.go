@@ -59,6 +59,40 @@ func TestPartitionWithEtcdLeader(t *testing.T) {
 	})
 }
 
+// TestOldNeighbour: a client is cut off together with the holder, from before another
+// one takes over until long after its first announcements.
+func TestOldNeighbour(t *testing.T) {
+	fault(t, "a client cut off with the old holder for 15 s, then healed", "it learns where the VIP is", func(s *scene) {
+		was := s.holder
+		s.try(was.Mute())
+		s.try(s.c.MuteClient())
+		var names []string
+		for _, n := range s.c.Others(was) {
+			names = append(names, n.Name)
+		}
+		to, err := s.c.Sampler.WaitHolder(s.ctx, takesOver, names...)
+		s.try(err)
+		s.passes(10500 * time.Millisecond)
+		s.holder = s.c.Node(to)
+		s.begin()
+		s.try(was.Unmute())
+		s.try(s.c.UnmuteClient(cluster.VIP4, was.MAC))
+		s.try(s.c.Witness.WaitAnswer(s.ctx, time.Minute, s.began, to))
+		first, _ := s.c.Witness.Answered(s.began)
+		s.Logf("the first answer came %v after the heal", first-s.began)
+		if first-s.began > oldNeighbour {
+			s.Errorf("clients kept the old holder's MAC for %v after the heal", first-s.began)
+		}
+		s.calm()
+		s.wantMoves(0)
+	})
+}
+
+// oldNeighbour is long enough for the old holder's etcd member to be heard of again,
+// and shorter than the 30 s after which the holder announces itself anyway. The
+// client would ask by itself after 5 s and more.
+const oldNeighbour = 4 * time.Second
+
 func TestPartitionOfStandby(t *testing.T) {
 	fault(t, "silent partition of a standby, then healed", "stays", func(s *scene) {
 		standby := s.c.Others(s.holder)[0]
