@@ -159,10 +159,14 @@ func kindOf(err error) error {
 	return nil
 }
 
-// refused says whether nothing listens where a call was to go.
-func refused(err error) bool {
-	return err != nil && strings.Contains(rpctypes.ErrorDesc(err), "connection refused")
+// gone says whether the kernel, where a call was to go, says that nothing is there:
+// it refuses the connection, or resets one that it took for a process in the midst
+// of its end.
+func gone(err error) bool {
+	return err != nil && (refused(err) || strings.Contains(rpctypes.ErrorDesc(err), "connection reset by peer"))
 }
+
+func refused(err error) bool { return strings.Contains(rpctypes.ErrorDesc(err), "connection refused") }
 
 // reason says in an operator's words why a call to the member at host:port
 // failed. gRPC wraps a connection's error in text only, so text is looked for.

@@ -175,3 +175,26 @@ func TestClosed(t *testing.T) {
 		t.Errorf("call after Close: %v, want %v", err, ErrClosed)
 	}
 }
+
+func TestGone(t *testing.T) {
+	unavailable := func(text string) error {
+		return explain("127.0.0.1:2379", status.Error(codes.Unavailable, text))
+	}
+	tests := []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{errSilent, false},
+		{unavailable(`connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:2379: connect: connection refused"`), true},
+		{unavailable(`connection error: desc = "transport: authentication handshake failed: read tcp 127.0.0.1:5->127.0.0.1:2379: read: connection reset by peer"`), true},
+		{unavailable("error reading from server: EOF"), false},
+		{unavailable("etcdserver: no leader"), false},
+		{unavailable("connection error: desc = \"transport: Error while dialing: dial tcp 198.51.100.1:2379: i/o timeout\""), false},
+	}
+	for _, test := range tests {
+		if got := gone(test.err); got != test.want {
+			t.Errorf("gone(%v) = %v", test.err, got)
+		}
+	}
+}

@@ -13,8 +13,8 @@ const (
 	// followed through another one.
 	localGrace = 300 * time.Millisecond
 	// deadGrace is the same where the kernel says twice that nothing is there: it
-	// closed the connection, and refuses another one. No etcd is ready again
-	// within localGrace of that.
+	// closed the connection, and refuses or resets another one. No etcd is ready
+	// again within localGrace of that.
 	deadGrace = retryFirst
 
 	retryFirst = 50 * time.Millisecond
@@ -48,7 +48,7 @@ func (s *Store) follow(ctx context.Context, emit func(Event)) error {
 			awaySince = now()
 		}
 		grace := localGrace
-		if refused(err) {
+		if gone(err) {
 			grace = deadGrace
 		}
 		if now()-awaySince >= grace && s.detour(ctx, emit) {
