@@ -62,6 +62,14 @@ func TestGateway(t *testing.T) {
 		s.calm()
 		s.wantMoves(1)
 	})
+	apart("holder's cable pulled, etcd elsewhere", "moves as soon as the kernel tells", func(s *scene) {
+		was := s.holder
+		s.try(was.PullCable())
+		s.moves()
+		s.try(was.PlugCable())
+		s.calm()
+		s.wantMoves(1)
+	})
 	apart("gateway dies and comes back", "stays, nobody is better off", func(s *scene) {
 		s.try(s.c.MuteHost(gatewayPort))
 		s.stays(fails)
