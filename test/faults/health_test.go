@@ -18,6 +18,15 @@ func TestAPIServerDead(t *testing.T) {
 	})
 }
 
+func TestAPIServerRestarts(t *testing.T) {
+	fault(t, "holder's API server killed, and there again after 0.5 s", "stays", func(s *scene) {
+		s.try(s.holder.KillAPIServer())
+		s.passes(500 * time.Millisecond)
+		s.try(s.holder.StartAPIServer())
+		s.stays(noticed)
+	})
+}
+
 func TestAPIServerHangs(t *testing.T) {
 	fault(t, "holder's API server hangs", "moves, another one is healthy", func(s *scene) {
 		was := s.holder
