@@ -65,6 +65,7 @@ func havip(detection string) func(*cluster.Options) error {
 // havipUnrest: every daemon sees all masters well, and the record is in the mode
 // that the detection is for.
 func havipUnrest(mode string) unrest {
+	var young youth
 	return func(ctx context.Context, c *cluster.Cluster, holder *cluster.Node) string {
 		for _, n := range c.Nodes {
 			out, _, _, err := n.Ctl(ctx, "status", "-o", "json")
@@ -79,23 +80,40 @@ func havipUnrest(mode string) unrest {
 		if err != nil {
 			return err.Error()
 		}
-		return wrongMode(keys, mode)
+		return young.wrongMode(keys, mode, time.Now())
 	}
 }
 
-func wrongMode(keys map[string]string, want string) string {
+// youth is since when the record's epoch is there: in its first seconds its holder
+// is replaced no sooner than in plain mode.
+type youth struct {
+	epoch string
+	since time.Time
+}
+
+func (y *youth) wrongMode(keys map[string]string, want string, now time.Time) string {
 	for key, value := range keys {
 		if !strings.HasSuffix(key, "/record") {
 			continue
 		}
 		var record struct {
-			Mode string `json:"mode"`
+			Mode  string `json:"mode"`
+			Epoch struct {
+				ID           string `json:"id"`
+				FirstPromise int64  `json:"first_promise_ms"`
+			} `json:"epoch"`
 		}
 		if err := json.Unmarshal([]byte(value), &record); err != nil {
 			return fmt.Sprintf("read record: %v", err)
 		}
 		if record.Mode != want {
 			return fmt.Sprintf("the record is in mode %q, not %q", record.Mode, want)
+		}
+		if record.Epoch.ID != y.epoch {
+			y.epoch, y.since = record.Epoch.ID, now
+		}
+		if first := time.Duration(record.Epoch.FirstPromise) * time.Millisecond; now.Sub(y.since) < first {
+			return fmt.Sprintf("the epoch is younger than %v", first)
 		}
 		return ""
 	}

@@ -198,8 +198,18 @@ func TestWrongMode(t *testing.T) {
 		{map[string]string{"/havip/v1/x/record": "x"}, false},
 		{map[string]string{"/havip/v1/x/nodes/n1": `{"mode":"heartbeat"}`}, false},
 	} {
-		if why := wrongMode(tt.keys, "heartbeat"); (why == "") != tt.calm {
+		var y youth
+		if why := y.wrongMode(tt.keys, "heartbeat", time.Now()); (why == "") != tt.calm {
 			t.Errorf("wrongMode(%v) = %q, want calm: %v", tt.keys, why, tt.calm)
 		}
+	}
+	young := map[string]string{"/record": `{"mode":"heartbeat","epoch":{"id":"a","first_promise_ms":4500}}`}
+	var y youth
+	now := time.Now()
+	if y.wrongMode(young, "heartbeat", now) == "" {
+		t.Error("calm with an epoch that was just begun")
+	}
+	if why := y.wrongMode(young, "heartbeat", now.Add(4500*time.Millisecond)); why != "" {
+		t.Errorf("not calm after the epoch's first seconds: %s", why)
 	}
 }

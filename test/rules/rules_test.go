@@ -25,10 +25,8 @@ var confined = []struct {
 }{
 	{"go.etcd.io/…", []string{"election/etcd", "test/bench/plain"}, true, "the client retries, resumes and waits by itself: one package knows how to keep it from that; the benchmark shows what comes of not doing so"},
 	{"google.golang.org/grpc/…", []string{"election/etcd"}, true, "what a failed call proves is decided in one place"},
-	{"go.uber.org/zap/…", []string{"election/etcd"}, true, "only to silence the etcd client; the project's log is slog"},
 	{"github.com/vishvananda/…", []string{"vip/…", "test/…"}, true, "the address is touched under one guard; the witnesses in test/ look for themselves"},
 	{"go.uber.org/zap/…", []string{"election/etcd", "test/bench/plain"}, true, "only to silence the etcd client; the project's log is slog"},
-	{"github.com/vishvananda/…", []string{"vip", "test/…"}, true, "the address is touched under one guard; the witnesses in test/ look for themselves"},
 	{"github.com/mdlayher/…", []string{"vip"}, true, "frames are made and read in one place"},
 	{"github.com/BurntSushi/toml", []string{"configs"}, true, "a file is decoded strictly or not at all"},
 	{"go.yaml.in/…", []string{"configs", "kubeadm", "kubeadm/bundle", "test/kubeadm", "test/e2e"}, true, "manifests are read within bounds (size, aliases), and redacted; kubeadm's configuration is written; a test plays the kubelet, another is a client with an admin.conf"},
