@@ -3,8 +3,7 @@ package election
 import "time"
 
 // epochSeen is what this node, as one of the others, knows of the epoch that its
-// watch shows. Answers to its reads and writes do not count: they may overtake
-// each other.
+// watch shows, in etcd's order.
 type epochSeen struct {
 	epoch     *Epoch          // nil: the record has none
 	first     Instant         // first seen in this life

@@ -114,8 +114,8 @@
 //     sent, no answer counts, no renewal that is confirmed then. A process that
 //     starts may have abandoned an epoch in its former life, so it never
 //     acknowledges the one that its watch shows first; those that come later had
-//     not begun when the former life ended. Answers to reads and writes do not
-//     count as seen here, since they overtake each other. A candidate that knows of
+//     not begun when the former life ended. It goes by its watch alone, which
+//     keeps etcd's order. A candidate that knows of
 //     enough abandonments replaces the record at once, by a plain one. If its
 //     transaction commits late, the epoch is as dead then.
 //  12. Lifetimes in whole seconds are too coarse for this. A fence in the kernel
