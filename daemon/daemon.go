@@ -179,7 +179,7 @@ func (d *daemon) newLoop(cfg *configs.Config, self configs.Master, timing electi
 		announce: make(chan struct{}, 1), dropped: d.Dropped,
 		meter: d.faces.vitals.count(self.Name, cfg.VIPKey()), beat: &d.faces.vitals.beat,
 		cfg: cfg, self: self, version: d.Version, path: d.Config, process: incarnation(), timing: timing,
-		conflicts: map[string]claimed{}, warnings: map[string]string{}, waiting: map[uint64]func(election.Done){},
+		conflicts: map[string]claimed{}, heard: map[string]time.Duration{}, warnings: map[string]string{}, waiting: map[uint64]func(election.Done){},
 		watchdog: watchdogEvery(),
 	}
 	l.heartbeats = d.newHeartbeats(cfg, l.process, lock, func(ev election.Event) { l.box.put(ev) })

@@ -42,6 +42,16 @@ type fakeWire struct {
 	stats   heartbeat.Stats
 }
 
+// cutOff takes a member off the network, or gives it back.
+func (e *ether) cutOff(member uint64, on bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cut == nil {
+		e.cut = map[uint64]bool{}
+	}
+	e.cut[member] = on
+}
+
 func (e *ether) wire(cfg heartbeat.Config) Wire {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -155,6 +165,32 @@ func TestHeartbeats(t *testing.T) {
 			if beats < 15 || acks != beats || b.ether.said(s, heartbeat.Beat, 1) > 0 {
 				t.Errorf("%d beats to %s, %d acknowledgements, %d beats of its own", beats, s.name, acks, b.ether.said(s, heartbeat.Beat, 1))
 			}
+		}
+	})
+}
+
+// TestHeardAgain: whoever was cut off beside a master that is heard again may have the
+// old holder's MAC.
+func TestHeardAgain(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		b.extra = withHeartbeats
+		for _, name := range []string{"n1", "n2", "n3"} {
+			b.shell(name).start()
+		}
+		b.pass(20 * time.Second)
+		before := len(b.times("n1", "announce"))
+		b.ether.cutOff(2, true)
+		b.pass(2 * time.Second)
+		if got := len(b.times("n1", "announce")) - before; got != 0 {
+			t.Fatalf("announced %d times while n2 is silent", got)
+		}
+		b.ether.cutOff(2, false)
+		b.pass(2 * time.Second)
+		if got := len(b.times("n1", "announce")) - before; got != 1 {
+			t.Errorf("announced %d times when n2 was heard again, want once", got)
+		}
+		if got := b.times("n2", "announce"); len(got) > 0 {
+			t.Errorf("the standby announced at %v", got)
 		}
 	})
 }

@@ -30,6 +30,10 @@ const (
 	// againEvery bounds how often what happens elsewhere makes this node announce.
 	againEvery = time.Second
 
+	// silence is how long a master's daemon must not have been heard for its coming
+	// back to be news: it is asked twice a second at least.
+	silence = 1200 * time.Millisecond
+
 	// expiryUnsure is how long before the end of its lifetime an address may be
 	// gone by itself: the lifetime counts from within the call that set it.
 	expiryUnsure = 200 * time.Millisecond
@@ -75,11 +79,12 @@ type loop struct {
 	mine    election.Peer // what the machine last published
 	trip    time.Duration
 
-	asked     bool          // etcdNow was told
-	answered  time.Duration // when etcd last answered with a quorum; 0: never
-	reign     reign         // of whom the record names
-	lapsed    lapse         // of whom it named before
-	toldAgain time.Duration // when tellAgain last did; 0: never
+	asked     bool                     // etcdNow was told
+	answered  time.Duration            // when etcd last answered with a quorum; 0: never
+	reign     reign                    // of whom the record names
+	lapsed    lapse                    // of whom it named before
+	toldAgain time.Duration            // when tellAgain last did; 0: never
+	heard     map[string]time.Duration // by member: when its daemon was last heard
 	reasserts int64
 	conflicts map[string]claimed // by address and MAC
 	foreign   time.Duration      // when a conflict was last answered and logged; 0: never
@@ -208,6 +213,9 @@ func (l *loop) handle(ev any) {
 		l.step(e)
 	case election.Fence:
 		l.fenceIs(e)
+	case election.Heard:
+		l.step(e)
+		l.heardOf(e.From)
 	case election.Event:
 		l.step(e)
 	case etcd.Event:
@@ -417,6 +425,16 @@ func (l *loop) tellNeighbours() {
 	select {
 	case l.announce <- struct{}{}:
 	default:
+	}
+}
+
+// heardOf notices that another master's daemon is heard after a silence: who was cut
+// off beside it may have the old holder's MAC.
+func (l *loop) heardOf(member string) {
+	now, last := l.clock.Boot(), l.heard[member]
+	l.heard[member] = now
+	if now-last > silence && l.machine.View().Serving {
+		l.tellAgain()
 	}
 }
 
