@@ -11,6 +11,8 @@ const (
 	// maxSteps and maxActions in one second of simulated time are beyond what
 	// any storm of events needs: a daemon that exceeds them turns in a loop.
 	maxActions = 100
+	maxSends   = 600 // 20 beats a second to 6 others, their answers, and what a frozen one makes up for
+	maxFences  = 250
 	maxSteps   = 1500
 	maxSets    = 25
 
@@ -24,7 +26,8 @@ const (
 type activity struct {
 	second         time.Duration
 	actions, steps int
-	sets           int           // everybody on a node hears them
+	sets           int // everybody on a node hears them
+	sends, fences  int
 	stale          time.Duration // since when the address is there without a right; 0: it is not
 	excused        time.Duration // until when the model itself makes the daemon slow
 }
@@ -38,19 +41,26 @@ func (n *node) excuse(d time.Duration) {
 func (n *node) count(acts []election.Action) {
 	a := &n.doing
 	if s := n.w.now / sec; s != a.second {
-		a.second, a.actions, a.steps, a.sets = s, 0, 0, 0
+		*a = activity{second: s, stale: a.stale, excused: a.excused}
 	}
 	a.steps++
-	a.actions += len(acts)
 	for _, act := range acts {
-		if _, ok := act.(election.SetAddress); ok {
+		switch act.(type) {
+		case election.Send:
+			a.sends++
+			continue
+		case election.SetFence:
+			a.fences++
+			continue
+		case election.SetAddress:
 			a.sets++
 		}
+		a.actions++
 	}
 	n.w.stats.Sets = max(n.w.stats.Sets, a.sets)
 	n.w.stats.Busiest = max(n.w.stats.Busiest, a.actions)
-	if a.actions > maxActions || a.steps > maxSteps || a.sets > maxSets {
-		n.w.violate("P4: %s turns in a loop: %d actions, %d set calls and %d steps within a second, the last %+v", n.id, a.actions, a.sets, a.steps, acts)
+	if a.actions > maxActions || a.steps > maxSteps || a.sets > maxSets || a.sends > maxSends || a.fences > maxFences {
+		n.w.violate("P4: %s turns in a loop: %d actions, %d set calls, %d fences, %d messages and %d steps within a second, the last %+v", n.id, a.actions, a.sets, a.fences, a.sends, a.steps, acts)
 		n.powerOff()
 	}
 }

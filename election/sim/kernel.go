@@ -108,11 +108,11 @@ func (n *node) callSet(gen int, a election.SetAddress) {
 				if !n.powered {
 					return
 				}
-				ok := !n.failSet
+				ok := !n.failSet && !n.noLink
 				if !w.settled && w.chance(0.01) {
 					n.deleteAddress()
 				}
-				if ok || w.chance(0.5) {
+				if ok || !n.noLink && w.chance(0.5) {
 					n.set(a.Lifetime)
 				}
 				n.userspaceDone(gen, func() {
@@ -145,7 +145,7 @@ func (n *node) set(life int) {
 	n.kernel.until = w.now + d
 	if !n.kernel.present {
 		n.kernel.present = true
-		w.addressCame(n)
+		n.changed("on the link", "")
 		n.appeared()
 	}
 	w.after(d, func() {
@@ -162,7 +162,7 @@ func (n *node) removed(why string) {
 	}
 	n.kernel.present = false
 	n.kernel.gen++
-	n.w.addressWent(n, why)
+	n.changed("", "gone ("+why+")")
 }
 
 // deleteAddress is what a third party does.
@@ -195,10 +195,9 @@ func (n *node) powerOff() {
 	n.kill("power off")
 	n.powered = false
 	n.kernel.gen++
-	if n.kernel.present {
-		n.kernel.present = false
-		n.w.addressWent(n, "power off")
-	}
+	n.kernel.present = false
+	n.changed("", "gone (power off)")
+	n.fence.attached, n.fence.until = false, 0
 }
 
 func (n *node) powerOn() {

@@ -16,12 +16,14 @@ type node struct {
 	rate   float64
 	booted time.Duration
 	timing election.Timing
+	detect election.Detection
 	prio   int
 
 	powered, cut, member bool
 	data                 bool          // it has been a member of etcd
 	asking               time.Duration // until when it asks on the wire for the address
 	deaf, mute           bool          // one way only is cut: to it, or from it
+	shutIn, shutOut      bool          // a firewall drops datagrams on their way in, or out
 	noLink               bool
 	failSet, failClear   bool
 	failFind, failSave   bool
@@ -35,6 +37,8 @@ type node struct {
 	alive    bool
 	frozen   bool
 	inbox    []election.Event
+	socket   []election.Message // datagrams that nobody has read yet
+	pending  []election.Action  // of the step in whose midst the process was frozen
 	tick     int
 	again    time.Duration // after its exit the next process starts; 0: none does
 	role     election.Role
@@ -50,6 +54,12 @@ type node struct {
 	lastSeen time.Duration // delivery of the last watch event
 	lastBook time.Duration // and of the last presence or call
 
+	stalled     time.Duration    // until when its member of etcd takes nothing
+	hungUntil   time.Duration    // until when datagrams to it wait on the way
+	memberID    string           // the last one it had in etcd
+	known       election.Members // on its disk
+	lastMembers time.Duration    // delivery of the last ones
+
 	doing activity
 
 	kernel struct {
@@ -57,6 +67,8 @@ type node struct {
 		gen     int
 		until   time.Duration // real
 	}
+	fence     fence
+	answering bool // as last looked at
 }
 
 func newNode(w *World, i int, t election.Timing) *node {
@@ -74,6 +86,17 @@ func (n *node) setTiming(t election.Timing) {
 	n.timing = t
 	n.w.slowest = max(n.w.slowest, t.Takeover)
 }
+
+// setDetection is another change of it.
+func (n *node) setDetection(d election.Detection) {
+	n.detect = d
+	if d.On() {
+		n.w.slowest = max(n.w.slowest, beatTakeover)
+	}
+}
+
+// beatTakeover is what a record with an epoch asks others to wait.
+const beatTakeover = 15 * sec
 
 func (n *node) boot() election.Instant {
 	return election.Instant(float64(n.w.now-n.booted) * n.rate)
@@ -95,8 +118,8 @@ func (n *node) start() {
 	}
 	n.gen++
 	n.alive, n.frozen, n.busy, n.queue, n.inbox = true, false, false, nil, nil
-	n.watching, n.pub = false, nil
-	cfg := election.Config{Node: n.name, Incarnation: fmt.Sprintf("%s.%d", n.id, n.gen), Timing: n.timing, Priority: n.prio, Preempt: n.w.preempt}
+	n.watching, n.pub, n.socket, n.pending = false, nil, nil, nil
+	cfg := election.Config{Node: n.name, Incarnation: fmt.Sprintf("%s.%d", n.id, n.gen), Timing: n.timing, Priority: n.prio, Preempt: n.w.preempt, Detection: n.detect}
 	n.w.sayf("%s: daemon starts", n.id)
 	n.excuse(500 * ms)
 	var saved *election.SavedState
@@ -110,6 +133,8 @@ func (n *node) start() {
 	n.perform(acts)
 	n.step(n.linkState())
 	n.step(election.Health{OK: n.healthy, Reason: n.healthReason()})
+	n.attachFence()
+	n.recallMembers()
 	n.linkToEtcd()
 	n.rewatch(n.w.between(5*ms, 50*ms))
 }
@@ -123,11 +148,11 @@ func (n *node) healthReason() string {
 
 // linkToEtcd tells the daemon what its etcd client would tell it.
 func (n *node) linkToEtcd() {
-	e := election.Etcd{Local: n.member && !n.isolated() && n.w.etcd.quorum(), Reason: "ready"}
+	e := election.Etcd{Local: n.member && n.w.inCell(n) && !n.isolated() && n.w.etcd.quorum(), Reason: "ready"}
 	switch {
 	case n.isolated() || !n.w.etcd.quorum():
 		e.Reason = "no leader"
-	case !n.member:
+	case !n.member || !n.w.inCell(n):
 		e.Reason, e.Elsewhere = "connection refused", true
 	}
 	n.deliver(n.gen, e)
@@ -192,9 +217,10 @@ func (n *node) thaw() {
 	n.frozen = false
 	n.excuse(100 * ms)
 	n.w.sayf("%s: daemon goes on", n.id)
-	in := n.inbox
-	n.inbox = nil
-	for _, ev := range in {
+	acts := n.pending
+	n.pending = nil
+	n.perform(acts)
+	for _, ev := range n.waiting() {
 		n.step(ev)
 	}
 	n.step(election.Tick{})
@@ -222,6 +248,7 @@ func (n *node) step(ev election.Event) {
 	n.w.stats.Steps++
 	acts := n.m.Step(n.clock(), ev)
 	n.count(acts)
+	n.w.stats.actions(acts)
 	n.perform(acts)
 	if !n.alive {
 		return
@@ -242,8 +269,15 @@ func (n *node) step(ev election.Event) {
 }
 
 func (n *node) perform(acts []election.Action) {
-	for _, a := range acts {
+	for i, a := range acts {
+		if n.alive && n.w.beats && !n.w.settled && !n.w.calm {
+			n.stumble()
+		}
 		if !n.alive {
+			return
+		}
+		if n.frozen {
+			n.pending = append(n.pending, acts[i:]...)
 			return
 		}
 		switch a := a.(type) {
@@ -260,6 +294,10 @@ func (n *node) perform(acts []election.Action) {
 			n.publish(n.gen, n.pubGen)
 		case election.Ask:
 			n.w.etcd.ask(n, a.Call)
+		case election.Send:
+			n.w.datagram(n, a)
+		case election.SetFence:
+			n.setFence(a.Until)
 		case election.SetAddress, election.ClearAddress, election.FindAddress:
 			n.queue = append(n.queue, a)
 			n.nextCall()
@@ -274,6 +312,16 @@ func (n *node) perform(acts []election.Action) {
 		case election.Exit:
 			n.exit()
 		}
+	}
+}
+
+// stumble stops a process now and then between two things that one step wants done.
+func (n *node) stumble() {
+	switch r := n.w.rng.Float64(); {
+	case r < 0.00003:
+		n.w.crashProcess(n)
+	case r < 0.0002:
+		n.w.freeze(n)
 	}
 }
 
@@ -330,9 +378,10 @@ func (n *node) save(a election.Save) {
 	})
 }
 
-// connected: does anything from etcd reach this node?
+// connected: does anything from etcd reach this node? Once there is a cluster,
+// other members answer a node whose own one was removed.
 func (n *node) connected() bool {
-	return n.powered && n.alive && !n.cut && !n.deaf && n.w.inCell(n) && n.w.etcd.quorum()
+	return n.powered && n.alive && !n.cut && !n.deaf && (n.w.inCell(n) || n.w.beats) && n.w.etcd.quorum()
 }
 
 // watchEvent carries one change of the record to this node, in order.
@@ -366,7 +415,11 @@ func (n *node) rewatch(d time.Duration) {
 		}
 		n.watching = true
 		value, peers, call := n.w.etcd.value, n.w.etcd.peers(), n.w.etcd.call
-		at := max(n.lastSeen, n.lastBook, n.w.now+n.w.between(ms, 4*ms))
+		first := n.w.between(ms, 4*ms)
+		if n.w.beats {
+			first = n.w.wire()
+		}
+		at := max(n.lastSeen, n.lastBook, n.w.now+first)
 		n.lastSeen, n.lastBook = at, at
 		n.w.after(at-n.w.now, func() {
 			n.deliver(gen, election.Observed{Value: value})

@@ -109,7 +109,7 @@ func (w *World) order(n *node) {
 	case 6:
 		n.setTiming(otherTiming(w.rng))
 		w.fault("%s: hold is now %v", n.id, n.timing.Hold)
-		n.step(election.Retime{Timing: n.timing})
+		n.step(election.Retime{Timing: n.timing, Detection: n.detect})
 	case 7:
 		w.fault("API server of %s healthy: %v", n.id, !n.healthy)
 		n.healthy = !n.healthy

@@ -244,10 +244,13 @@ func runStandby(w *World) {
 
 func runHandover(w *World) {
 	w.settled = true
-	h := w.awaitHolder(12 * sec)
-	if h == nil {
-		return
+	if h := w.awaitHolder(12 * sec); h != nil {
+		w.handsOver(h)
 	}
+}
+
+// handsOver gives the address to another node, for one reason or the other.
+func (w *World) handsOver(h *node) {
 	how := w.rng.IntN(5)
 	switch how {
 	case 0:

@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"havip/election"
@@ -23,25 +22,44 @@ type Result struct {
 var kinds = []struct {
 	name   string
 	weight int
+	before func(*World) // the start of the daemons; may be nil
 	run    func(*World)
 }{
-	{"chaos", 60, runChaos},
-	{"crash", 8, runCrash},
-	{"crash with a dead watch", 6, runCrashDeadWatch},
-	{"etcd leader change", 6, runLeaderChange},
-	{"slow etcd", 4, runSlowEtcd},
-	{"restart", 6, runRestart},
-	{"standby trouble", 4, runStandby},
-	{"handover", 6, runHandover},
-	{"handover to a node that leaves", 3, runHandoverMeetsStop},
-	{"orders one upon the other", 6, runOrders},
-	{"requests applied twice", 3, runTwice},
-	{"a cluster is made", 10, runBootstrap},
-	{"a cluster is made without trouble", 2, runClaimKept},
-	{"init on a member", 2, runInitOnMember},
-	{"cannot set", 3, runCannotSet},
-	{"times are changed", 3, runRetimed},
-	{"given up", 2, runGivenUp},
+	{"chaos", 60, (*World).oddities, runChaos},
+	{"crash", 8, nil, runCrash},
+	{"crash with a dead watch", 6, nil, runCrashDeadWatch},
+	{"etcd leader change", 6, nil, runLeaderChange},
+	{"slow etcd", 4, nil, runSlowEtcd},
+	{"restart", 6, nil, runRestart},
+	{"standby trouble", 4, nil, runStandby},
+	{"handover", 6, nil, runHandover},
+	{"handover to a node that leaves", 3, nil, runHandoverMeetsStop},
+	{"orders one upon the other", 6, nil, runOrders},
+	{"requests applied twice", 3, nil, runTwice},
+	{"a cluster is made", 10, (*World).beforeEtcd, runBootstrap},
+	{"a cluster is made without trouble", 2, (*World).beforeEtcd, runClaimKept},
+	{"init on a member", 2, nil, runInitOnMember},
+	{"cannot set", 3, nil, runCannotSet},
+	{"times are changed", 3, nil, runRetimed},
+	{"given up", 2, nil, runGivenUp},
+
+	{"heartbeats", 40, (*World).withBeats, runBeats},
+	{"heartbeats: edges of epochs", 20, (*World).withBeats, runEdges},
+	{"heartbeats: fights over an epoch", 20, (*World).withFights, runFights},
+	{"heartbeats: an epoch begins unnoticed", 4, (*World).withCalmBeats, runUnnoticed},
+	{"heartbeats: echoes of an epoch", 4, (*World).withCalmBeats, runEchoes},
+	{"heartbeats: crash", 3, (*World).withCalmBeats, runBeatsCrash},
+	{"heartbeats: crash with etcd's leader", 3, (*World).withCalmBeats, runBeatsCrashLeader},
+	{"heartbeats: frozen holder", 3, (*World).withCalmBeats, runBeatsFrozen},
+	{"heartbeats: standby trouble", 4, (*World).withCalmBeats, runBeatsStandbys},
+	{"heartbeats: etcd trouble", 3, (*World).withCalmBeats, runBeatsEtcd},
+	{"heartbeats: upgrade with a slow etcd", 2, (*World).withCalmBeats, runBeatsUpgrade},
+	{"heartbeats: blocked port", 2, (*World).withCalmBeats, runBeatsBlocked},
+	{"heartbeats: restart", 2, (*World).withCalmBeats, runBeatsRestart},
+	{"heartbeats: kill", 2, (*World).withStandardBeats, runBeatsKilled},
+	{"heartbeats: handover", 3, (*World).withCalmBeats, runBeatsHandover},
+	{"heartbeats: members", 2, (*World).withCalmBeats, runBeatsMembers},
+	{"heartbeats: idle", 1, (*World).withCalmBeats, runBeatsIdle},
 }
 
 // Run plays the schedule of one seed, of the kind that is named or else of one
@@ -64,19 +82,19 @@ func Run(seed uint64, kind string, log func(string)) Result {
 		}
 	}
 	k := kinds[i]
-	w := newWorld(rng, size(rng), timings(rng, k.name == "chaos"))
+	w := newWorld(rng, size(rng), timings(rng, mixes[k.name]))
 	w.log = log
-	if k.name == "chaos" {
-		w.oddities()
-	}
-	if strings.HasPrefix(k.name, "a cluster is made") {
-		w.beforeEtcd()
+	if k.before != nil {
+		k.before(w)
 	}
 	w.look()
 	w.startAll()
 	k.run(w)
 	return Result{Seed: seed, Kind: k.name, Faults: w.faults, Bad: w.bad, Stats: w.stats}
 }
+
+// mixes are the kinds in which every node may have its own times.
+var mixes = map[string]bool{"chaos": true, "heartbeats": true, "heartbeats: edges of epochs": true}
 
 // oddities are what a few schedules have from the start.
 func (w *World) oddities() {
@@ -167,6 +185,7 @@ func (w *World) quiet() {
 			n.rewatch(w.between(100*ms, 600*ms))
 		}
 	}
+	w.healBeats()
 	w.tellEtcd()
 }
 
@@ -241,7 +260,7 @@ func (w *World) preempted() {
 		return
 	}
 	for _, n := range w.nodes {
-		if n.alive && n.prio > h[0].prio && n.name != h[0].name {
+		if n.alive && w.inCell(n) && n.prio > h[0].prio && n.name != h[0].name {
 			w.violate("P4: %s holds the address, %s has the higher priority", h[0].id, n.id)
 			return
 		}

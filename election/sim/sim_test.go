@@ -61,6 +61,9 @@ func reached(t *testing.T, s Stats) {
 	for name, n := range map[string]int{
 		"unknown outcomes": s.Unknown, "late commits": s.LateCommits, "takeovers": s.Takeovers, "handovers": s.Handovers,
 		"adoptions": s.Adoptions, "kills in a set call": s.Killed, "restores": s.Restored, "lapses": s.Lapses, "claims": s.Claims,
+		"epochs": s.Epochs, "falls to plain": s.Falls, "abandonments": s.Abandoned, "takeovers by abandonment": s.ByAbandonment,
+		"denials after a restart": s.Refusals, "datagrams that a later process got": s.LateDatagrams, "frozen holders that were fenced": s.Fenced,
+		"epochs that began late": s.LateEpochs, "changes of members": s.Members,
 	} {
 		if n == 0 {
 			t.Errorf("the schedules never had any %s", name)

@@ -17,6 +17,8 @@ type store struct {
 	down       bool // all of it, for a restore
 	epoch      int  // a restore ends everything under way
 	slow       time.Duration
+	changed    time.Duration // when the value last did
+	began      time.Duration // when the last epoch did
 	presence   []present
 	call       election.Call
 }
@@ -43,13 +45,14 @@ func (s *store) quorum() bool {
 
 // reachable: can this node's requests commit now? Elsewhere allows other members.
 func (s *store) reachable(n *node, elsewhere bool) bool {
-	return n.powered && !n.cut && !n.mute && (n.member && s.w.inCell(n) || elsewhere) && s.quorum() && !s.leaderless
+	return n.powered && !n.cut && !n.mute && n.w.now >= n.stalled && (n.member && s.w.inCell(n) || elsewhere) && s.quorum() && !s.leaderless
 }
 
 func (s *store) apply(expect, value string) (election.Outcome, string) {
 	if s.value != expect {
 		return election.Refused, s.value
 	}
+	s.changes(value)
 	s.history = append(s.history, s.value)
 	s.value = value
 	for _, n := range s.w.nodes {
@@ -70,6 +73,8 @@ func (s *store) txn(n *node, a election.Write) {
 		n.deliver(gen, election.Wrote{ID: a.ID, Outcome: o, Current: current})
 	}
 	w.stats.Writes++
+	sent := w.now
+	w.tellBeginning(n, a)
 	w.after(a.Timeout, func() {
 		if !done {
 			w.stats.Unknown++
@@ -95,6 +100,7 @@ func (s *store) txn(n *node, a election.Write) {
 		o, current := s.apply(a.Expect, a.Value)
 		if o == election.Committed && tries > 0 {
 			w.stats.LateCommits++
+			s.lateEpoch(a, w.now-sent)
 		}
 		if !w.settled && w.chance(0.02) {
 			return // the reply is lost

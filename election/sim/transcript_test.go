@@ -135,22 +135,93 @@ var stories = []struct {
 	}},
 }
 
+// beatStories are the same with heartbeats, in nodes that promise the standard
+// 1.2 s, or are fast.
+var beatStories = []struct {
+	name   string
+	detect election.Detection
+	play   func(*World)
+}{
+	{"beatcrash", election.FastDetection(), func(w *World) {
+		w.run(14 * sec)
+		w.fault("n1 loses power")
+		w.nodes[0].powerOff()
+		w.run(17 * sec)
+	}},
+	{"beatfrozen", election.StandardDetection(), func(w *World) {
+		w.run(14 * sec)
+		w.fault("the daemon of n1 is stopped by SIGSTOP for 5 s")
+		w.nodes[0].frozen = true
+		w.after(5*sec, w.nodes[0].thaw)
+		w.run(21 * sec)
+	}},
+	{"beatpartition", election.FastDetection(), func(w *World) {
+		w.run(14 * sec)
+		w.fault("n1 is cut off")
+		w.nodes[0].cut = true
+		w.run(17 * sec)
+	}},
+	{"beatstandby", election.FastDetection(), func(w *World) {
+		w.run(14 * sec)
+		w.fault("the daemon of n2, a standby, is killed and started again after 2 s")
+		w.nodes[1].kill("SIGKILL")
+		w.after(2*sec, w.nodes[1].start)
+		w.run(30 * sec)
+	}},
+	{"beatrestart", election.StandardDetection(), func(w *World) {
+		w.run(14 * sec)
+		w.fault("the daemon of n1 is restarted, the next one runs after 0.5 s")
+		w.nodes[0].restart(500 * ms)
+		w.run(22 * sec)
+	}},
+	{"beathandover", election.StandardDetection(), func(w *World) {
+		w.run(14 * sec)
+		w.fault("an operator hands the address over")
+		w.nodes[0].step(election.HandOver{Token: 1, To: "n3"})
+		w.run(22 * sec)
+	}},
+	{"beatquorumlost", election.StandardDetection(), func(w *World) {
+		w.run(14 * sec)
+		w.fault("etcd has no quorum for 8 s")
+		w.etcd.down = true
+		w.tellEtcd()
+		w.after(8*sec, func() { w.etcd.down = false; w.tellEtcd() })
+		w.run(25 * sec)
+	}},
+}
+
 // TestTranscripts compares each story with its golden transcript.
 func TestTranscripts(t *testing.T) {
 	for _, s := range stories {
 		t.Run(s.name, func(t *testing.T) {
-			var b strings.Builder
 			w := newWorld(nil, 3, func(int) election.Timing { return election.DeriveTiming(election.DefaultEtcdElection) })
-			w.calm = true
-			w.log = func(line string) { b.WriteString(line + "\n") }
-			w.startAll()
-			s.play(w)
-			for _, v := range w.bad {
-				t.Error(v)
-			}
-			golden(t, filepath.Join("testdata", s.name+".txt"), b.String())
+			transcribe(t, s.name, w, s.play)
 		})
 	}
+	for _, s := range beatStories {
+		t.Run(s.name, func(t *testing.T) {
+			w := newWorld(nil, 3, func(int) election.Timing { return election.DeriveTiming(election.DefaultEtcdElection) })
+			w.beats = true
+			w.withMembers(3)
+			for _, n := range w.nodes {
+				n.setDetection(s.detect)
+			}
+			transcribe(t, s.name, w, s.play)
+		})
+	}
+}
+
+func transcribe(t *testing.T, name string, w *World, play func(*World)) {
+	t.Helper()
+	var b strings.Builder
+	w.calm = true
+	w.log = func(line string) { b.WriteString(line + "\n") }
+	w.startAll()
+	play(w)
+	for _, v := range w.bad {
+		t.Error(v)
+	}
+	golden(t, filepath.Join("testdata", name+".txt"), b.String())
 }
 
 func golden(t *testing.T, path, got string) {

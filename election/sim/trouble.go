@@ -62,8 +62,9 @@ func (w *World) loseLink(n *node) {
 	w.fault("%s: link removed for %v", n.id, d)
 	n.noLink = true
 	n.deleteAddress()
+	n.dropFence()
 	n.step(n.linkState())
-	w.after(d, func() { n.noLink = false; n.step(n.linkState()) })
+	w.after(d, func() { n.noLink = false; n.attachFence(); n.step(n.linkState()) })
 }
 
 // retime is a changed config, read by a running daemon.
@@ -73,7 +74,7 @@ func (w *World) retime(n *node) {
 		w.after(w.between(0, 300*ms), func() {
 			n.setTiming(otherTiming(w.rng))
 			w.fault("%s: hold is now %v", n.id, n.timing.Hold)
-			n.step(election.Retime{Timing: n.timing})
+			n.step(election.Retime{Timing: n.timing, Detection: n.detect})
 		})
 	}
 }
@@ -184,7 +185,8 @@ func (w *World) twins() {
 func (n *node) heal() {
 	n.cut, n.deaf, n.mute, n.member, n.healthy, n.silent = false, false, false, true, true, false
 	n.failSet, n.failClear, n.failFind, n.failSave, n.noLink = false, false, false, false, false
-	n.slowDisk, n.slowReply = 0, 0
+	n.slowDisk, n.slowReply, n.stalled, n.hungUntil = 0, 0, 0, 0
+	n.shutIn, n.shutOut = false, false
 	n.excuse(300 * ms)
 }
 

@@ -33,6 +33,14 @@ type World struct {
 	waited  bool // a record was implausible: its release may have to be waited out for a minute
 	calm    bool // fixed small delays and exact clocks: for transcripts
 
+	beats       bool             // daemons hear each other, and etcd's membership may change
+	homes       map[string]*node // by member ID, also of those that are members no more
+	walls       map[wall]bool
+	lossy       float64       // share of datagrams that are lost
+	echo        time.Duration // every datagram comes a second time, within this time; 0: none does
+	beginning   func(*node)   // called once, when a node asks for an epoch to begin
+	membersMade int
+
 	settled bool // faults are over
 	log     func(string)
 	faults  []string
@@ -46,6 +54,9 @@ type World struct {
 // schedules reach the corners.
 type Stats struct {
 	Steps, Writes, Unknown, LateCommits, Takeovers, Handovers, Adoptions, Killed, Restored, Lapses, Claims, Busiest, Sets int
+
+	// With heartbeats.
+	Datagrams, LateDatagrams, Refusals, Abandoned, Epochs, LateEpochs, Falls, ByAbandonment, Fenced, Members int
 }
 
 type move struct {
@@ -53,7 +64,7 @@ type move struct {
 	from, to string
 }
 
-// span is a time in which a node had the address on its link.
+// span is a time in which a node had the address on its link and would answer.
 type span struct {
 	node     string
 	from, to time.Duration // to 0: still
@@ -127,11 +138,11 @@ func (w *World) fault(format string, args ...any) {
 	w.sayf("! %s", text)
 }
 
-// holders are the nodes that have the address on their link now.
+// holders are the nodes that have the address on their link, and not fenced, now.
 func (w *World) holders() []*node {
 	var h []*node
 	for _, n := range w.nodes {
-		if n.kernel.present {
+		if n.answers() {
 			h = append(h, n)
 		}
 	}
@@ -139,7 +150,7 @@ func (w *World) holders() []*node {
 }
 
 // addressCame checks P1 at the only moments at which it can be broken.
-func (w *World) addressCame(n *node) {
+func (w *World) addressCame(n *node, how string) {
 	w.held = append(w.held, span{node: n.id, from: w.now})
 	for _, o := range w.holders() {
 		if o != n && w.now > w.lawless {
@@ -153,16 +164,16 @@ func (w *World) addressCame(n *node) {
 	if last != n.id {
 		w.moves = append(w.moves, move{at: w.now, from: last, to: n.id})
 	}
-	w.sayf("%s: address on the link", n.id)
+	w.sayf("%s: address %s", n.id, how)
 }
 
-func (w *World) addressWent(n *node, why string) {
+func (w *World) addressWent(n *node, how string) {
 	for i := range w.held {
 		if w.held[i].node == n.id && w.held[i].to == 0 {
 			w.held[i].to = w.now
 		}
 	}
-	w.sayf("%s: address gone (%s)", n.id, why)
+	w.sayf("%s: address %s", n.id, how)
 }
 
 // Delays. Most are those of a good network; some are terrible.
@@ -208,6 +219,16 @@ func (s *Stats) add(o Stats) {
 	s.Restored += o.Restored
 	s.Lapses += o.Lapses
 	s.Claims += o.Claims
+	s.Datagrams += o.Datagrams
+	s.LateDatagrams += o.LateDatagrams
+	s.Refusals += o.Refusals
+	s.Abandoned += o.Abandoned
+	s.Epochs += o.Epochs
+	s.LateEpochs += o.LateEpochs
+	s.Falls += o.Falls
+	s.ByAbandonment += o.ByAbandonment
+	s.Fenced += o.Fenced
+	s.Members += o.Members
 	s.Busiest = max(s.Busiest, o.Busiest)
 	s.Sets = max(s.Sets, o.Sets)
 }

@@ -1,0 +1,108 @@
+package sim
+
+import (
+	"time"
+
+	"havip/election"
+)
+
+// fence is what the kernel of a node has of it. It outlives the process, not
+// the boot.
+type fence struct {
+	impossible bool          // this kernel has none
+	busy       time.Duration // until when it cannot be attached
+	attached   bool
+	until      election.Instant
+	alarm      time.Duration // when the next look at it is due; 0: none is
+}
+
+// open: does the kernel let the address's packets pass?
+func (n *node) open() bool { return !n.fence.attached || n.boot() < n.fence.until }
+
+// answers: would a client that asks for the address reach this node? This is
+// what no two nodes may do at once.
+func (n *node) answers() bool { return n.kernel.present && n.open() }
+
+// changed looks whether the node has come to answer, or does no more, and says how.
+func (n *node) changed(came, went string) {
+	switch is := n.answers(); {
+	case is == n.answering:
+	case is:
+		n.answering = true
+		n.w.addressCame(n, came)
+	default:
+		n.answering = false
+		n.w.addressWent(n, went)
+	}
+}
+
+// setFence writes the deadline into the map that the kernel looks at.
+func (n *node) setFence(until election.Instant) {
+	if !n.fence.attached {
+		return
+	}
+	n.fence.until = until
+	n.changed("open", "closed")
+	n.watchFence()
+}
+
+// watchFence notices the instant at which the fence closes.
+func (n *node) watchFence() {
+	f, w := &n.fence, n.w
+	at := max(n.realAt(f.until), w.now) + 1
+	if !f.attached || !n.open() || (f.alarm != 0 && f.alarm <= at) {
+		return
+	}
+	f.alarm = at
+	w.after(at-w.now, func() {
+		if f.alarm != at {
+			return
+		}
+		f.alarm = 0
+		if n.answering && !n.open() && n.frozen {
+			w.stats.Fenced++
+		}
+		n.changed("", "closed by the fence")
+		n.watchFence()
+	})
+}
+
+// attachFence is what a daemon does when it starts, and when its link comes back.
+func (n *node) attachFence() {
+	if !n.w.beats {
+		return
+	}
+	gen := n.gen
+	if n.fence.impossible {
+		n.deliver(gen, election.Fence{Reason: "this kernel has none"})
+		return
+	}
+	d := n.w.between(0, 20*ms)
+	if !n.w.settled && n.w.chance(0.1) {
+		n.deliver(gen, election.Fence{Reason: "the link is busy"})
+		d = n.w.between(100*ms, 5*sec)
+	}
+	if n.w.now < n.fence.busy {
+		n.deliver(gen, election.Fence{Reason: "the link is busy"})
+		d = n.fence.busy - n.w.now
+	}
+	n.w.after(d, func() {
+		n.userspace(gen, func() {
+			if n.noLink {
+				return // tried again when there is one
+			}
+			n.fence.attached = true
+			n.changed("", "fenced")
+			n.step(election.Fence{OK: true})
+		})
+	})
+}
+
+// dropFence is what becomes of it when its link goes away.
+func (n *node) dropFence() {
+	if !n.w.beats {
+		return
+	}
+	n.fence.attached, n.fence.until = false, 0
+	n.deliver(n.gen, election.Fence{Reason: "no such link"})
+}
