@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -30,7 +31,7 @@ var mutants = []mutant{
 		{"term.go", "m.confirm(w.value, w.rec, w.sent)", "m.confirm(w.value, w.rec, m.now.Boot)"},
 	}, ""},
 	{"a late confirmation counts", []edit{
-		{"term.go", "if m.now.Boot >= w.sent+w.rec.Hold() {", "w.sent = m.now.Boot\n\tif false {"},
+		{"term.go", "if m.now.Boot >= w.sent+w.rec.Hold() || !m.bears(w) {", "w.sent = m.now.Boot\n\tif !m.bears(w) {"},
 	}, ""},
 	{"no kernel lifetime", []edit{
 		{"address.go", "Lifetime: life, Latest", "Lifetime: 3600, Latest"},
@@ -44,7 +45,7 @@ var mutants = []mutant{
 	}, ""},
 	{"takeover without a fresh read", []edit{
 		{"candidate.go", "if proof && !m.agreed(due) {", "if proof && false {"},
-		{"candidate.go", "m.keepReading(m.cfg.Timing.Takeover / 2)", "if !m.seen.known {\n\t\t\tm.keepReading(0)\n\t\t}"},
+		{"candidate.go", "m.keepReading(m.quietFor())", "if !m.seen.known {\n\t\t\tm.keepReading(0)\n\t\t}"},
 	}, ""},
 	{"an unknown outcome is taken as success", []edit{
 		{"term.go", "switch e.Outcome {\n\tcase Unknown:", "switch e.Outcome {\n\tcase Unknown:\n\t\tm.committed(w)"},
@@ -53,8 +54,8 @@ var mutants = []mutant{
 		{"observe.go", "return m.savedMine(rec)\n}", "return true\n}"},
 	}, ""},
 	{"an own record of long ago is still its own", []edit{
-		{"observe.go", "m.past, m.saved = \"\", nil\n\tm.emit(Save{})", ""},
-		{"term.go", "m.term, m.past, m.saved, m.writes = nil, \"\", nil, nil\n\tm.emit(Save{})", "if m.term != nil && m.term.confirmed {\n\t\tm.past = m.term.rec.ID\n\t}\n\tm.term, m.writes = nil, nil"},
+		{"observe.go", "m.past, m.saved = \"\", nil\n\tm.save(0, nil)", ""},
+		{"term.go", "m.term, m.past, m.saved, m.writes = nil, \"\", nil, nil\n\tm.save(0, nil)", "if m.term != nil && m.term.confirmed {\n\t\tm.past = m.term.rec.ID\n\t}\n\tm.term, m.writes = nil, nil"},
 	}, ""},
 	{"candidates wait what their own config says", []edit{
 		{"candidate.go", "return rec.Takeover(), true", "return m.cfg.Timing.Takeover, true"},
@@ -69,7 +70,7 @@ var mutants = []mutant{
 		{"candidate.go", "return m.cfg.Timing.Takeover, true", "return 0, false"},
 		// The look at the wire would see most of what the wait is for.
 		{"candidate.go", "m.seen.raw == \"\" && !m.claimed() && !m.nobodyAnswers()", "false && !m.nobodyAnswers()"},
-	}, ""},
+	}, "a cluster is made"},
 	{"adoption gives a new right without a transaction", []edit{
 		{"saved.go", "m.term = &term{right: s.Right, limit: s.Limit,", "m.term = &term{confirmed: true, right: m.now.Boot + m.cfg.Timing.Hold, limit: m.now.Boot + m.cfg.Timing.Takeover,"},
 	}, ""},
@@ -83,16 +84,16 @@ var mutants = []mutant{
 		{"address.go", "if e.Present {", "if false {"},
 	}, ""},
 	{"writes that shorten are not counted", []edit{
-		{"term.go", "r = min(r, w.sent+w.rec.Hold())", "_ = w"},
+		{"term.go", "r = min(r, w.sent+w.rec.Hold(), m.borneRight(w.rec, w.sent))", "_ = w"},
 		{"term.go", "if m.shortens(rec) && !m.prepareShorter(rec) {", "if false {"},
 		{"term.go", "l = min(l, w.sent+kernelSpan(w.rec))", "_ = w"},
 	}, ""},
 	{"a write is sent while a set call is pending", []edit{
 		{"term.go", "return m.addr.op != opSet && m.addr.state != unsure", "return true"},
-		{"term.go", "if m.addr.state == absent || m.addr.until+KernelLateness+killLateness <= limit {", "if m.addr.state == absent || m.addr.op == opSet || m.addr.until+KernelLateness+killLateness <= limit {"},
+		{"term.go", "return m.addr.state == absent || m.addr.until+KernelLateness", "return m.addr.state == absent || m.addr.op == opSet || m.addr.until+KernelLateness"},
 	}, "times are changed"},
 	{"the kernel's lifetime is not shortened before the record's", []edit{
-		{"term.go", "if m.addr.state == absent || m.addr.until+KernelLateness+killLateness <= limit {", "if true {"},
+		{"term.go", "if m.kernelWithin(limit) {", "if true {"},
 	}, ""},
 	{"news of a removal make the address absent", []edit{
 		{"address.go", "a.lost, a.state, a.from = false, maybe, 0", "a.lost, a.state, a.from = false, absent, 0"},
@@ -118,11 +119,11 @@ var mutants = []mutant{
 		{"observe.go", "|| s.rec.Offer != m.offer.id || s.rec.Node != m.cfg.Node {", "|| s.rec.Node != m.cfg.Node || s.rec.Offer == \"\" {"},
 	}, ""},
 	{"a node that leaves forgets that its offer may be used", []edit{
-		{"leave.go", "m.flyingWrites() == 0 && !m.offered())", "m.flyingWrites() == 0)"},
+		{"leave.go", "m.flyingWrites() == 0 && !m.offered() && !m.relied())", "m.flyingWrites() == 0 && !m.relied())"},
 	}, "handover to a node that leaves"},
 	{"a term that rests on an offer is left to the next process", []edit{
 		{"leave.go", "left && !m.unrenewed()", "left"},
-		{"term.go", "(m.restart && !m.unrenewed())", "m.restart"},
+		{"term.go", "m.restart && !m.unrenewed() && turn", "m.restart && turn"},
 	}, "handover to a node that leaves"},
 	{"a claim does not heed who answers for the address", []edit{
 		{"claim.go", "{f.Answered, RefusedAnswered}", "{false, RefusedAnswered}"},
@@ -170,7 +171,7 @@ func TestMutants(t *testing.T) {
 	if *oneSeed != 0 {
 		t.Skip("not with -seed")
 	}
-	for _, m := range mutants {
+	for _, m := range slices.Concat(mutants, beatMutants) {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
 			out, err := runMutant(t, m)
 			if err == nil {
@@ -182,7 +183,7 @@ func TestMutants(t *testing.T) {
 			t.Log(firstViolation(out))
 		})
 	}
-	fmt.Fprintf(os.Stderr, "mutants: %d\n", len(mutants))
+	fmt.Fprintf(os.Stderr, "mutants: %d\n", len(mutants)+len(beatMutants))
 }
 
 func runMutant(t *testing.T, m mutant) (string, error) {
