@@ -186,7 +186,7 @@ func (m *Machine) campaign() {
 	if m.deadInSight() {
 		retry, most = deadRetry, int(readTimeout/deadRetry)
 	}
-	if m.flyingWrites() >= most {
+	if m.flyingFor(m.seen.raw) >= most {
 		return
 	}
 	// A watch may show this node's own write before its outcome is here.
@@ -197,6 +197,17 @@ func (m *Machine) campaign() {
 	m.campaigned = m.now.Boot
 	m.send(write{expect: m.seen.raw, rec: m.taken(), timeout: readTimeout})
 	m.wakeAt(m.campaigned + retry)
+}
+
+// flyingFor counts the transactions under way that could still replace the value.
+func (m *Machine) flyingFor(raw string) int {
+	n := 0
+	for _, w := range m.writes {
+		if w.flying && w.expect == raw {
+			n++
+		}
+	}
+	return n
 }
 
 // deadRetry spaces the takeovers from a holder that is known to be dead. A
