@@ -101,6 +101,9 @@ var beatMutants = []mutant{
 	{"a late beat is a promise again", []edit{
 		{"abandon.go", "case msg.Seq <= e.seq:", "case false:"},
 	}, "heartbeats: crash"},
+	{"takeovers that can succeed no more keep the next one back", []edit{
+		{"candidate.go", "w.flying && w.expect == raw", "w.flying"},
+	}, "heartbeats: crash with etcd's leader"},
 	{"a handover keeps the epoch", []edit{
 		{"leave.go", "rec.Since, rec.Renewal = m.now.Wall, 0\n\tif l.offer", "rec.Since, rec.Renewal = m.now.Wall, 0\n\trec.Mode, rec.Epoch = m.term.rec.Mode, m.term.rec.Epoch\n\tif l.offer"},
 	}, "heartbeats: handover"},
