@@ -166,7 +166,7 @@ unit: go tools promtool build packages-test ## unit tests with the race detector
 .PHONY: sim-short
 sim-short: go
 	@echo "== simulation, $(TEST_SCHEDULES) schedules"
-	@$(WITH_GO) $(call counted,simulation,-timeout 20m ./election/sim -schedules $(TEST_SCHEDULES))
+	@$(WITH_GO) $(call counted,simulation,-timeout 45m ./election/sim -schedules $(TEST_SCHEDULES))
 
 .PHONY: faults-short
 faults-short: root go tools build
