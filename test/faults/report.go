@@ -13,8 +13,8 @@ import (
 // Run is what one fault did once.
 type Run struct {
 	Outage time.Duration // the longest that clients got no answer
-	Nobody time.Duration // the longest that no node had the address
-	Double time.Duration // how long more than one node had it, in all
+	Nobody time.Duration // the longest that no node had the address, or answered for it
+	Double time.Duration // how long more than one node had it, or answered, in all
 	Moves  int
 	// Unserved: no API server answers during the fault, whoever has the
 	// address, so the outage says nothing about havip.
@@ -51,7 +51,8 @@ func WriteReport(w io.Writer, rows []Row, facts Facts) error {
 	}
 	b.WriteString("\n\"Clients\" is the longest span in which a client that connects through the virtual address every 5 ms got no\n")
 	b.WriteString("answer; \"nobody\" is the longest span in which no node had the address, from the kernels' own notifications;\n")
-	b.WriteString("\"two\" is the longest that two nodes had it at once in any run. Milliseconds, min / median / max.\n\n")
+	b.WriteString("\"two\" is the longest that two nodes had it at once in any run. With heartbeats both are about who answers for\n")
+	b.WriteString("it on the wire, asked every 5 ms. Milliseconds, min / median / max.\n\n")
 	b.WriteString("| fault | what must hold | runs | clients | nobody | two | moves |\n|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		b.WriteString(r.markdown())

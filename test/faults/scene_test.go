@@ -79,6 +79,9 @@ type scene struct {
 	tidy   func() // after the judgement, what is to be undone; nil: nothing
 	// by hand additions of the address, which have no lifetime
 	byHand int
+	// behindFence is for how long two nodes may have the address while one of
+	// them keeps quiet about it, as the asker sees.
+	behindFence time.Duration
 }
 
 // fault puts the same fault in as often as -repeat says and keeps what was
@@ -196,7 +199,7 @@ func (s *scene) judge() {
 	s.run.Nobody, s.run.Double, s.run.Moves = j.LongestNone, j.Double, len(j.Moves)
 	facts.Late = max(facts.Late, s.c.Sampler.Late(s.began, now))
 	s.Logf("clients cut off for %v, nobody had the address for %v; %v", s.run.Outage, j.LongestNone, j.Spans)
-	if j.Double != 0 {
+	if j.Double > s.behindFence {
 		s.Errorf("two nodes had the address for %v: %v", j.Double, j.Doubles)
 	}
 	if len(j.Permanent) > s.byHand {
@@ -204,6 +207,22 @@ func (s *scene) judge() {
 	}
 	if doubts := s.c.Sampler.Doubts(); len(doubts) > 0 {
 		s.Errorf("the observer has doubts about itself: %v", doubts)
+	}
+	if s.c.Asker != nil {
+		s.judgeWire(now)
+	}
+}
+
+// judgeWire judges by who answers for the address: a node behind whose fence it
+// is left over does not.
+func (s *scene) judgeWire(now time.Duration) {
+	j, late, err := s.c.Asker.Judge(s.ctx, s.began, now)
+	s.try(err)
+	s.run.Nobody, s.run.Double = j.LongestNone, j.Double
+	facts.Late = max(facts.Late, late)
+	s.Logf("nobody answered on the wire for %v; %v", j.LongestNone, j.Spans)
+	if j.Double != 0 {
+		s.Errorf("two nodes answered on the wire for %v: %v", j.Double, j.Doubles)
 	}
 }
 
