@@ -34,13 +34,20 @@ func (w *World) beforeEtcd() {
 	}
 }
 
+// beforeEtcdWithBeats is the same with daemons that will hear each other.
+func (w *World) beforeEtcdWithBeats() {
+	w.withCalmBeats()
+	w.withMembers(0)
+	w.beforeEtcd()
+}
+
 // wireBusy tells which other node that this one hears has the address, or asks for it.
 func (n *node) wireBusy(probesCount bool) (by string) {
 	for _, o := range n.w.nodes {
 		if o == n || o.isolated() || n.isolated() || !o.powered {
 			continue
 		}
-		if o.kernel.present || probesCount && n.w.now < o.asking {
+		if o.answers() || probesCount && n.w.now < o.asking {
 			return o.id
 		}
 	}
@@ -125,6 +132,7 @@ func (w *World) startFirstMember(f *founding) {
 	w.fault("%s: etcd starts", n.id)
 	n.data, n.member = true, true
 	w.cell = []*node{n}
+	w.entered(n)
 	w.tellEtcd()
 	n.rewatch(w.between(10*ms, 300*ms))
 }
@@ -137,6 +145,7 @@ func (w *World) joined(n *node) {
 	w.fault("%s: joins etcd", n.id)
 	n.data, n.member = true, true
 	w.cell = append(w.cell, n)
+	w.entered(n)
 	w.tellEtcd()
 	n.rewatch(w.between(10*ms, 300*ms))
 }
@@ -166,9 +175,15 @@ func runBootstrap(w *World) {
 // endBootstrap is an operator who brings to an end what was begun.
 func (w *World) endBootstrap() {
 	w.run(w.now + claimFor + 3*sec) // what was claimed has run out
-	w.cell = nil
 	for _, n := range w.nodes {
 		n.member, n.data = true, true
+		if w.beats && !w.inCell(n) {
+			w.cell = append(w.cell, n)
+			w.entered(n)
+		}
+	}
+	if !w.beats {
+		w.cell = nil
 	}
 }
 

@@ -330,7 +330,7 @@ func (w *World) awaitEpoch(youngest time.Duration) *node {
 	if w.awaitHolder(12*sec) == nil {
 		return nil
 	}
-	for end := w.now + 15*sec; w.now < end; w.run(w.now + 100*ms) {
+	for end := w.now + 30*sec; w.now < end; w.run(w.now + 100*ms) { // lost beats may end one or two
 		if _, e := epochOf(w.etcd.value); e != nil {
 			w.run(w.now + youngest + w.between(0, 3*sec))
 			if h := w.holders(); len(h) == 1 && w.inEpoch() {

@@ -17,7 +17,7 @@ func (w *World) withMembers(size int) {
 	w.walls = map[wall]bool{}
 	w.cell = []*node{}
 	for i, n := range w.nodes {
-		n.member = i < size
+		n.member, n.memberID, n.known = i < size, "", election.Members{}
 		if n.member {
 			w.cell = append(w.cell, n)
 			w.newMember(n)
@@ -33,6 +33,14 @@ func (w *World) newMember(n *node) {
 	w.membersMade++
 	n.memberID = fmt.Sprintf("m%d", w.membersMade)
 	w.homes[n.memberID] = n
+}
+
+// entered is what daemons hear of a member that has just joined.
+func (w *World) entered(n *node) {
+	if w.beats {
+		w.newMember(n)
+		w.tellMembers()
+	}
 }
 
 func (w *World) membership(n *node) election.Members {

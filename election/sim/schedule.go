@@ -48,6 +48,8 @@ var kinds = []struct {
 	{"heartbeats: fights over an epoch", 20, (*World).withFights, runFights},
 	{"heartbeats: an epoch begins unnoticed", 4, (*World).withCalmBeats, runUnnoticed},
 	{"heartbeats: echoes of an epoch", 4, (*World).withCalmBeats, runEchoes},
+	{"heartbeats: a cluster is made", 5, (*World).beforeEtcdWithBeats, runBootstrap},
+	{"heartbeats: a cluster is made without trouble", 1, (*World).beforeEtcdWithBeats, runClaimKept},
 	{"heartbeats: crash", 3, (*World).withCalmBeats, runBeatsCrash},
 	{"heartbeats: crash with etcd's leader", 3, (*World).withCalmBeats, runBeatsCrashLeader},
 	{"heartbeats: frozen holder", 3, (*World).withCalmBeats, runBeatsFrozen},
