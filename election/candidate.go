@@ -225,6 +225,10 @@ func (m *Machine) taken() Record {
 	switch {
 	case m.seen.raw == "":
 		move.Reason, move.Chosen = "there was no record", m.chosen()
+	case m.tookLate(old):
+		rec.Since = old.Since
+		*move = *old.Move
+		move.AtMS = m.now.Wall
 	case m.mine(old):
 		rec.Since, rec.Renewal = old.Since, old.Renewal+1
 		move.LostMS = m.now.Wall - quiet
@@ -246,6 +250,12 @@ func (m *Machine) taken() Record {
 	}
 	rec.Move = move
 	return rec
+}
+
+// tookLate: is it a takeover of this process that committed when nobody waited for
+// the answer any more? Nobody has served by it, so its move is yet to come.
+func (m *Machine) tookLate(rec Record) bool {
+	return m.mine(rec) && m.findWrite(rec.ID) >= 0 && rec.Renewal == 0 && rec.Move != nil
 }
 
 // stagger is this node's place among those who could take over, in time.

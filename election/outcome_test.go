@@ -142,3 +142,26 @@ func TestCommandErrors(t *testing.T) {
 		})
 	}
 }
+
+// A takeover that commits when its answer is given up is made good by another
+// one, which tells of the same move.
+func TestTakeoverCommitsLate(t *testing.T) {
+	d := ready(t, record("n2", 3*sec, 4500*ms).encode())
+	d.hold = true
+	d.run(4700 * ms)
+	if len(d.writes) == 0 {
+		t.Fatal("no takeover")
+	}
+	first := d.writes[0]
+	d.run(readTimeout)
+	d.hold, d.writes = false, nil
+	d.put(first.Value)
+	d.run(sec)
+	if d.m.role != Holder {
+		t.Fatalf("role %v, want a holder", d.m.role)
+	}
+	got := *d.m.term.rec.Move
+	if got.From != "n2" || got.Reason != "n2 stopped renewing" {
+		t.Errorf("the move is told as %+v", got)
+	}
+}
