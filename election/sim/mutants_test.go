@@ -114,7 +114,7 @@ var mutants = []mutant{
 	}, ""},
 	{"nonsense is released without waiting for the record before it", []edit{
 		{"command.go", "rec.TakeoverMS = max(rec.TakeoverMS, asked)", "_ = asked"},
-	}, ""},
+	}, "chaos"},
 	{"an offer may be taken up by whoever has one", []edit{
 		{"observe.go", "|| s.rec.Offer != m.offer.id || s.rec.Node != m.cfg.Node {", "|| s.rec.Node != m.cfg.Node || s.rec.Offer == \"\" {"},
 	}, ""},
