@@ -271,7 +271,7 @@ func (n *node) step(ev election.Event) {
 func (n *node) perform(acts []election.Action) {
 	for i, a := range acts {
 		if n.alive && n.w.beats && !n.w.settled && !n.w.calm {
-			n.stumble()
+			n.stumble(a)
 		}
 		if !n.alive {
 			return
@@ -316,12 +316,18 @@ func (n *node) perform(acts []election.Action) {
 }
 
 // stumble stops a process now and then between two things that one step wants done.
-func (n *node) stumble() {
-	switch r := n.w.rng.Float64(); {
-	case r < 0.00003:
+func (n *node) stumble(next election.Action) {
+	r := n.w.rng.Float64()
+	if _, ok := next.(election.Send); !ok {
+		r /= 5 // the worse places
+	}
+	switch {
+	case r < 0.00002:
 		n.w.crashProcess(n)
-	case r < 0.0002:
+	case r < 0.0001:
 		n.w.freeze(n)
+	case r < 0.0002:
+		n.w.freezeBriefly(n)
 	}
 }
 
