@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,8 +22,9 @@ type presence struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	value   string // wanted in the key; "" for no key
-	rewrite bool   // the key may have something else than written
+	value   string   // wanted in the key; "" for no key
+	rewrite bool     // the key may have something else than written
+	doubted []string // values whose puts had no outcome, the last ones
 
 	// turn holds one token; who has it owns the fields below. It is a channel
 	// because the wait for it must end with the caller's context.
@@ -91,15 +93,21 @@ func (p *presence) want(value string) {
 	p.nudge()
 }
 
-// missing says that the key was seen to be absent: its lease ran out, somebody
-// deleted it, an older snapshot was restored. A different value is left alone,
-// or two nodes of one name would write for ever.
-func (p *presence) missing() {
+// doubtsKept is how many values are remembered whose puts had no outcome: as many
+// as are written while etcd elects a leader.
+const doubtsKept = 16
+
+// seen says what the key has. Without it its lease ran out, somebody deleted it, or
+// an older snapshot was restored. A put that had no outcome may commit after the
+// ones that followed: a member keeps what it could not send to another, for when
+// that is back. Any other value is left alone, or two nodes of one name would write
+// for ever.
+func (p *presence) seen(value string, there bool) {
 	p.mu.Lock()
-	wanted := p.value != ""
-	p.rewrite = p.rewrite || wanted
+	wrong := !there && p.value != "" || there && value != p.value && slices.Contains(p.doubted, value)
+	p.rewrite = p.rewrite || wrong
 	p.mu.Unlock()
-	if wanted {
+	if wrong {
 		p.nudge()
 	}
 }
@@ -165,6 +173,10 @@ func (p *presence) sync(ctx context.Context) error {
 	if err := p.set(ctx, p.s.cfg.nodeKey(p.s.cfg.Node), value); err != nil {
 		p.mu.Lock()
 		p.rewrite = true // it may have been written all the same
+		if !slices.Contains(p.doubted, value) {
+			p.doubted = append(p.doubted, value)
+			p.doubted = p.doubted[max(0, len(p.doubted)-doubtsKept):]
+		}
 		p.mu.Unlock()
 		return err
 	}

@@ -2,6 +2,8 @@ package etcd
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +66,40 @@ func TestPresence(t *testing.T) {
 	mark = events.awaitNodes(mark, func(n map[string]string) bool { return n["n1"] == "e" })
 	s1.Publish("")
 	events.awaitNodes(mark, func(n map[string]string) bool { return len(n) == 0 })
+}
+
+// A put that was given up may commit after the ones that followed it.
+func TestPresencePutCommitsLate(t *testing.T) {
+	c := etcdtest.Start(t, 1)
+	m := c.Members[0]
+	cfg := configFor(c, m)
+	cfg.CallTimeout = 300 * time.Millisecond
+	s, events, _ := run(t, cfg)
+	s.Publish("a")
+	mark := events.awaitNodes(0, func(n map[string]string) bool { return n["n1"] == "a" })
+	m.Pause()
+	s.Publish("b")
+	eventually(t, "a put without an outcome", func() error {
+		s.presence.mu.Lock()
+		defer s.presence.mu.Unlock()
+		if !slices.Contains(s.presence.doubted, "b") {
+			return errors.New("none yet")
+		}
+		return nil
+	})
+	s.Publish("c")
+	m.Resume()
+	mark = events.awaitNodes(mark, func(n map[string]string) bool { return n["n1"] == "c" })
+	m.Ctl("put", testPrefix+"nodes/n1", "b") // late
+	mark = events.awaitNodes(mark, func(n map[string]string) bool { return n["n1"] == "b" })
+	mark = events.awaitNodes(mark, func(n map[string]string) bool { return n["n1"] == "c" })
+	m.Ctl("put", testPrefix+"nodes/n1", "another node's of this name")
+	events.awaitNodes(mark, func(n map[string]string) bool { return n["n1"] == "another node's of this name" })
+	s.presence.mu.Lock()
+	defer s.presence.mu.Unlock()
+	if s.presence.rewrite {
+		t.Error("another node's presence is written over")
+	}
 }
 
 // The presence outlives its lease's time as long as it is kept.

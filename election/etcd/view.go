@@ -94,8 +94,8 @@ func (v *view) others() bool {
 	return !slices.Equal(before, v.names)
 }
 
-// present says whether this node's own presence is there.
-func (v *view) present() bool {
-	_, ok := v.nodes[v.cfg.Node]
-	return ok
+// own is this node's own presence, if it is there.
+func (v *view) own() (value string, there bool) {
+	value, there = v.nodes[v.cfg.Node]
+	return value, there
 }

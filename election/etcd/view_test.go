@@ -34,7 +34,7 @@ func TestViewLoad(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events of a read (-want +got):\n%s", diff)
 	}
-	if v.present() {
+	if _, there := v.own(); there {
 		t.Error("n1 is taken for present")
 	}
 }
@@ -93,7 +93,7 @@ func TestViewKeepsItsOwnMap(t *testing.T) {
 	v := &view{cfg: &testConfig}
 	events := v.load(&pb.RangeResponse{Kvs: []*mvccpb.KeyValue{{Key: []byte("/p/nodes/n1"), Value: []byte("a")}}})
 	delete(events[1].(Nodes).Values, "n1")
-	if !v.present() {
+	if _, there := v.own(); !there {
 		t.Error("the receiver of an event changed the view")
 	}
 }

@@ -81,9 +81,7 @@ func (s *Store) deliver(v *view, events []Event, emit func(Event)) {
 		if _, ok := e.(Nodes); !ok {
 			continue
 		}
-		if !v.present() {
-			s.presence.missing()
-		}
+		s.presence.seen(v.own())
 		if v.others() {
 			s.joined()
 		}
