@@ -125,6 +125,7 @@ func (e *epochs) another(s *scene) {
 
 func (e *epochs) waitEpoch(s *scene, ok func(election.Record) bool) {
 	s.Helper()
+	began, begun := cluster.Now(), 0
 	err := cluster.Poll(s.ctx, anEpoch, "an epoch", func() bool {
 		rec := s.record(s.holder).Record
 		if rec.Epoch == nil {
@@ -132,12 +133,14 @@ func (e *epochs) waitEpoch(s *scene, ok func(election.Record) bool) {
 		}
 		if rec.Epoch.ID != e.epoch {
 			e.epoch, e.since = rec.Epoch.ID, cluster.Now()
+			begun++
 		}
 		return ok(rec)
 	})
 	if err != nil {
-		s.Fatalf("%v; %s says of heartbeats: %+v", err, s.holder.Name, s.heartbeats(s.holder))
+		s.Fatalf("%v, %d began; %s says of heartbeats: %+v", err, begun, s.holder.Name, s.heartbeats(s.holder))
 	}
+	s.Logf("waited %v for an epoch, %d began", (cluster.Now() - began).Round(time.Millisecond), begun)
 }
 
 func (e *epochs) crash() {
