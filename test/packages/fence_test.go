@@ -1,10 +1,13 @@
 package packages
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
+	"havip/daemon/status"
+	"havip/test/cluster"
 	"havip/test/lab"
 )
 
@@ -38,6 +41,39 @@ func TestFenceInTheUnit(t *testing.T) {
 		s.on(was, "systemctl", "start", "havipd.service")
 		s.calm()
 	})
+}
+
+// TestRestartInEpoch: the next process could not wait for answers to beats, so this one
+// writes a plain record before it goes.
+func TestRestartInEpoch(t *testing.T) {
+	play(t, "`systemctl restart havipd` with heartbeats in force", "stays", func(s *scene) {
+		defer s.detection("off")
+		s.detection("standard")
+		s.calm()
+		epoch := s.inEpoch("")
+		s.begin()
+		s.on(s.holder, "systemctl", "restart", "havipd.service")
+		s.inEpoch(epoch)
+		s.stays(0)
+	})
+}
+
+// inEpoch waits until the holder has begun an epoch that is not this one.
+func (s *scene) inEpoch(last string) string {
+	s.Helper()
+	var d status.Document
+	err := cluster.Poll(s.ctx, calmsDown, "an epoch", func() bool {
+		d = status.Document{}
+		// Right after a restart there is nobody to ask.
+		out, _, _, err := s.holder.Try(s.ctx, "havipctl", "status", "-o", "json")
+		s.try(err)
+		_ = json.Unmarshal([]byte(out), &d)
+		return d.Heartbeats != nil && d.Heartbeats.Epoch != "" && d.Heartbeats.Epoch != last
+	})
+	if err != nil {
+		s.Fatalf("%s: %v: %+v", s.holder.Name, err, d.Heartbeats)
+	}
+	return d.Heartbeats.Epoch
 }
 
 // TestRemoveAfterKill: a fence that nobody is there to remove goes with the package.
