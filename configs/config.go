@@ -153,9 +153,9 @@ func (d Detection) Heartbeats() election.Detection {
 }
 
 // DefaultHeartbeatPort is the number that metrics have in the documentation, there
-// over TCP: one number to remember in a firewall. IANA has given it to nobody, and
-// nothing in a cluster of Kubernetes has it: not etcd, kube-vip, MetalLB (7472,
-// 7946), Cilium, Calico or flannel, and it is no node port.
+// over TCP: one number to remember in a firewall. Nothing in a cluster of Kubernetes
+// has it: not etcd, kube-vip, MetalLB (7472, 7946), Cilium, Calico or flannel, and
+// it is no node port.
 const DefaultHeartbeatPort = 9478
 
 // Default returns what a file without any key means. Each call returns a new
