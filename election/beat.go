@@ -25,8 +25,7 @@ const (
 	// see it in the record.
 	settling = time.Second
 
-	// turnRetry spaces the writes that go from one mode to the other: the one
-	// back has little time.
+	// turnRetry spaces the writes that go back to plain.
 	turnRetry = 50 * time.Millisecond
 )
 

@@ -735,3 +735,24 @@ func TestLifetimeInAnEpoch(t *testing.T) {
 		}
 	}
 }
+
+// Who answered in an earlier term of this node says nothing of now: an epoch is begun
+// only when enough have answered for the calm time in this one.
+func TestCalmCountsFromTheTermsBegin(t *testing.T) {
+	c := newCluster(t, 3, StandardDetection())
+	a, b := c.nodes[0], c.nodes[1]
+	c.runUntil(20*sec, func() bool { return c.record().Epoch != nil })
+	a.event(HandOver{Token: 1, To: "n2"}) // away and back within moments
+	c.runUntil(sec, func() bool { return c.holder() == b })
+	c.run(50 * ms)
+	b.event(HandOver{Token: 2, To: "n1"})
+	c.runUntil(sec, func() bool { return c.holder() == a })
+	if c.holder() != a {
+		t.Fatalf("holder %v, want n1", c.holder())
+	}
+	back := c.now
+	c.runUntil(20*sec, func() bool { return c.record().Epoch != nil })
+	if got := c.now - back; got < calmFirst {
+		t.Errorf("an epoch was begun %v after the term", got)
+	}
+}

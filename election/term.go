@@ -12,7 +12,8 @@ func (m *Machine) begin(raw string, rec Record, sent Instant, reason string) {
 	m.term = &term{raw: raw, rec: rec}
 	m.betterSince = never
 	m.past, m.saved, m.claim = "", nil, claim{}
-	m.offer = offer{} // what would still name it expects a record of before
+	m.offer = offer{}                                         // what would still name it expects a record of before
+	m.beats.steady, m.beats.heard = never, map[string]heard{} // who answers counts from now
 	m.confirm(raw, rec, sent)
 	m.become(Holder, reason)
 }
@@ -204,10 +205,19 @@ func (m *Machine) renewalDue(turn turn) Instant {
 	if t.tried > t.sent {
 		due = t.tried + pace.Retry
 	}
-	if turn != stay && m.flyingWrites() < maxInFlight {
-		due = min(due, m.beats.tried+turnRetry)
+	if retry := m.turnRetry(turn); turn != stay && m.flyingWrites() < maxInFlight {
+		due = min(due, m.beats.tried+retry)
 	}
 	return due
+}
+
+// turnRetry spaces the writes that change the mode. The one back to plain has
+// little time, and no better chance at once where etcd is gone.
+func (m *Machine) turnRetry(turn turn) time.Duration {
+	if turn == toPlain && m.etcd.Local {
+		return turnRetry
+	}
+	return m.cfg.Timing.Retry
 }
 
 // pace is how often this term renews.
