@@ -153,7 +153,7 @@ func TestBrokenConnectionIsLookedAt(t *testing.T) {
 					if at = append(at, time.Since(begin)); n < len(test.broke) && test.broke[n] >= 0 {
 						time.AfterFunc(test.broke[n], h.ended)
 					}
-					time.Sleep(10 * ms)
+					time.Sleep(10 * ms) // of the bubble: what a look takes, exactly
 					if n == 0 {
 						return status.APIReady, nil
 					}
