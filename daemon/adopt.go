@@ -195,7 +195,7 @@ func others(f adoptFacts, against func(presence) string) string {
 }
 
 func (l *loop) adoptFacts(without []string) adoptFacts {
-	v := l.machine.View()
+	v := l.machine.Glance()
 	f := adoptFacts{
 		now: l.adopt.Stage, self: l.self.Name, role: v.Role, drained: l.drain != nil, etcd: l.etcdAnswers() && v.Known,
 		serving: v.Serving && v.Address == "present",
@@ -225,7 +225,7 @@ func (l *loop) adoptIs(e adoptIs) {
 	l.address.Spare(spares(e.mark.Stage))
 	l.fencing.aside.Store(e.mark.Stage != status.AdoptNone)
 	l.fencing.look(l.link.Index)
-	if e.left && !l.machine.View().Serving {
+	if e.left && !l.machine.Glance().Serving {
 		l.step(election.AddressAppeared{Until: l.clock.Boot() + election.MaxTakeover})
 	}
 	if keptBack(was) != keptBack(e.mark.Stage) {
@@ -237,7 +237,7 @@ func (l *loop) adoptIs(e adoptIs) {
 // settled reports whether another node has the VIP: the record names it, and it says
 // itself that nothing else holds the VIP there any more.
 func (l *loop) settled() bool {
-	v := l.machine.View()
+	v := l.machine.Glance()
 	if !v.Known || v.Absent || v.Bad != nil || v.Record.Free() || v.Record.Node == l.self.Name {
 		return false
 	}

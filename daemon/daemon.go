@@ -285,7 +285,7 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	})
 	defer stop()
 	err = await(g, inner)
-	if !errors.Is(err, errStraggler) && !l.followed.Load() && l.machine.View().Address == "absent" {
+	if !errors.Is(err, errStraggler) && !l.followed.Load() && l.machine.Glance().Address == "absent" {
 		l.fencing.end()
 	}
 	return err

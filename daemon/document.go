@@ -307,7 +307,7 @@ func unixMS(n int64) *time.Time {
 }
 
 // sentence is what systemctl status shows.
-func sentence(v election.View, now time.Duration) string {
+func sentence(v election.Glance, now time.Duration) string {
 	switch {
 	case v.Leaving != "":
 		return "giving the address away: " + v.Leaving

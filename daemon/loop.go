@@ -178,7 +178,7 @@ func (l *loop) step(ev election.Event) { l.perform(l.machine.Step(l.now(), ev)) 
 
 // afterStep lets the rest of the process see what the machine decided.
 func (l *loop) afterStep() {
-	v, now := l.machine.View(), l.clock.Boot()
+	v, now := l.machine.Glance(), l.clock.Boot()
 	l.ownedTil.Store(int64(ownedUntil(v)))
 	l.beat.Store(int64(now))
 	l.noteReign(v, now)
@@ -193,7 +193,7 @@ func (l *loop) afterStep() {
 
 // ownedUntil is until when the address may be announced: it is on the link, and
 // is so by right.
-func ownedUntil(v election.View) time.Duration {
+func ownedUntil(v election.Glance) time.Duration {
 	if !v.Serving || v.Address == "absent" {
 		return 0
 	}
@@ -271,7 +271,7 @@ func (l *loop) fromEtcd(ev etcd.Event) {
 		l.step(election.Peers{List: l.roster.update(e.Values, now, l.lastSure(now))})
 		l.checkTwin()
 		l.endWait()
-		if l.machine.View().Serving && l.roster.joined(before) {
+		if l.machine.Glance().Serving && l.roster.joined(before) {
 			l.tellAgain() // who was cut off beside that node may have the old holder's MAC
 		}
 	case etcd.Call:
@@ -287,7 +287,7 @@ func (l *loop) fromEtcd(ev etcd.Event) {
 		l.heartbeats.status(e)
 		if l.etcdAnswers() {
 			l.answered = l.clock.Boot()
-			if back && l.machine.View().Serving {
+			if back && l.machine.Glance().Serving {
 				l.tellAgain() // it was this node that was cut off, and others may have spoken
 			}
 		}
@@ -322,7 +322,7 @@ func (l *loop) checkTwin() {
 func (l *loop) fromLink(ev vip.Event) {
 	switch e := ev.(type) {
 	case vip.AddressDeleted:
-		if v := l.machine.View(); v.Serving && v.Address == "present" && l.clock.Boot() < v.LivesTill-expiryUnsure {
+		if v := l.machine.Glance(); v.Serving && v.Address == "present" && l.clock.Boot() < v.LivesTill-expiryUnsure {
 			l.reasserts++
 		}
 		l.step(election.AddressLost{})
@@ -330,7 +330,7 @@ func (l *loop) fromLink(ev vip.Event) {
 		if e.Permanent && l.adopt.Stage != status.AdoptNone {
 			return // another program's, from which the VIP is taken over
 		}
-		if !l.machine.View().Serving {
+		if !l.machine.Glance().Serving {
 			l.step(election.AddressAppeared{Until: l.clock.Boot() + election.MaxTakeover})
 		}
 	case vip.LinkChanged:
@@ -370,7 +370,7 @@ func (l *loop) linkIs(e linkIs) {
 }
 
 func (l *loop) conflict(e vip.Conflict) {
-	if !l.machine.View().Serving {
+	if !l.machine.Glance().Serving {
 		return
 	}
 	now, key := l.clock.Boot(), e.Addr.String()+" "+e.MAC.String()
@@ -381,7 +381,7 @@ func (l *loop) conflict(e vip.Conflict) {
 	l.meter.Conflict()
 	l.conflicts[key] = c
 	l.forgetConflicts()
-	if l.machine.View().Claim > 0 {
+	if l.machine.Glance().Claim > 0 {
 		// There is no record yet that says whose the address is.
 		l.step(election.Unclaim{Reason: fmt.Sprintf("%s claims %s too", e.MAC, e.Addr)})
 		return
@@ -433,7 +433,7 @@ func (l *loop) tellNeighbours() {
 func (l *loop) heardOf(member string) {
 	now, last := l.clock.Boot(), l.heard[member]
 	l.heard[member] = now
-	if now-last > silence && l.machine.View().Serving {
+	if now-last > silence && l.machine.Glance().Serving {
 		l.tellAgain()
 	}
 }

@@ -111,11 +111,11 @@ func TestSentences(t *testing.T) {
 		n3.ask("POST", "/v1/drain", "")
 		b.pass(pulse)
 		says(n3, "drained: drained by an operator")
-		leaving := election.View{Leaving: "handover by an operator"}
+		leaving := election.Glance{Leaving: "handover by an operator"}
 		if got := sentence(leaving, 0); got != "giving the address away: handover by an operator" {
 			t.Error(got)
 		}
-		setting := election.View{Right: time.Second, Serving: true, Address: "absent", Reason: "n2 stopped renewing"}
+		setting := election.Glance{Right: time.Second, Serving: true, Address: "absent", Reason: "n2 stopped renewing"}
 		if got := sentence(setting, 0); got != "has the right to the address and is setting it: n2 stopped renewing" {
 			t.Error(got)
 		}

@@ -58,7 +58,7 @@ func (l *loop) perform(acts []election.Action) {
 // here.
 func (l *loop) count(n election.Note) {
 	l.meter.Transition(n.To.String(), n.Reason)
-	v := l.machine.View()
+	v := l.machine.Glance()
 	if n.To != election.Holder || v.Adopting {
 		return
 	}

@@ -85,7 +85,7 @@ type lapse struct {
 }
 
 // noteReign follows whom the record names.
-func (l *loop) noteReign(v election.View, now time.Duration) {
+func (l *loop) noteReign(v election.Glance, now time.Duration) {
 	node := ""
 	if v.Known && !v.Absent && v.Bad == nil {
 		node = v.Record.Node

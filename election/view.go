@@ -2,8 +2,9 @@ package election
 
 import "slices"
 
-// View is what the machine knows, for people: nothing is decided from it.
-type View struct {
+// Glance is the part of a View that can be asked for after every step: nothing is
+// copied for it.
+type Glance struct {
 	Role   Role
 	Reason string // of the last transition
 
@@ -15,19 +16,24 @@ type View struct {
 	Address   string  // what is known of the address on the own link
 	LivesTill Instant // when the kernel removes it unless refreshed; 0 if absent
 
-	Known    bool // the record was read
-	Record   Record
-	Absent   bool
-	Bad      error   // why the record is not obeyed
-	SeenAt   Instant // when this value was first seen
-	SignAt   Instant // when it was last confirmed to be current
+	Known   bool // the record was read
+	Record  Record
+	Absent  bool
+	Bad     error   // why the record is not obeyed
+	SeenAt  Instant // when this value was first seen
+	SignAt  Instant // when it was last confirmed to be current
+	Leaving string  // why the address is being given away; "" if it is not
+}
+
+// View is what the machine knows, for people: nothing is decided from it.
+type View struct {
+	Glance
 	Etcd     Etcd
 	Health   Health
 	Link     Link
 	Beats    BeatsView
 	Drained  bool
 	Stopping bool
-	Leaving  string // why the address is being given away; "" if it is not
 	Peers    []Peer // own presence included
 	Next     string // the candidate that ranks first; "" if there is none
 }
@@ -76,30 +82,36 @@ func (m *Machine) beatsView() BeatsView {
 	return b
 }
 
-// View returns a copy.
-func (m *Machine) View() View {
-	v := View{
+// Glance returns what is known of the address, the right to it and the record.
+func (m *Machine) Glance() Glance {
+	g := Glance{
 		Role: m.role, Reason: m.why, Serving: m.serving(),
 		Address: m.addr.state.String(), LivesTill: m.addr.until,
 		Known: m.seen.known, Record: m.seen.rec, Absent: m.seen.known && m.seen.raw == "",
 		Bad: m.seen.bad, SeenAt: m.seen.at, SignAt: m.seen.sign,
-		Etcd: m.etcd, Health: m.health, Link: m.link, Beats: m.beatsView(),
-		Drained: m.drained, Stopping: m.stopping(), Peers: slices.Clone(m.peers),
 	}
 	if m.claimed() {
-		v.Claim, v.Right = m.claim.until, m.claim.until
+		g.Claim, g.Right = m.claim.until, m.claim.until
 	}
 	if t := m.term; t != nil {
-		v.Right, v.Adopting = m.right(), t.raw == ""
+		g.Right, g.Adopting = m.right(), t.raw == ""
 		if t.confirmed {
-			v.Sent, v.Record = t.sent, t.rec
+			g.Sent, g.Record = t.sent, t.rec
 		}
 	}
 	if m.leave != nil {
-		v.Leaving = m.leave.reason
+		g.Leaving = m.leave.reason
 	}
-	v.Next = m.nextHolder()
-	return v
+	return g
+}
+
+// View returns a copy.
+func (m *Machine) View() View {
+	return View{
+		Glance: m.Glance(),
+		Etcd:   m.etcd, Health: m.health, Link: m.link, Beats: m.beatsView(),
+		Drained: m.drained, Stopping: m.stopping(), Peers: slices.Clone(m.peers), Next: m.nextHolder(),
+	}
 }
 
 // nextHolder is the candidate that would take over first.

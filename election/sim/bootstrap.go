@@ -110,7 +110,7 @@ func (w *World) found(f *founding) {
 		if !f.running || w.settled {
 			return
 		}
-		if f.n.alive && f.n.m.View().Role == election.Claimant {
+		if f.n.alive && f.n.m.Glance().Role == election.Claimant {
 			f.n.step(election.Claim{Token: 21, For: claimFor, Founding: true})
 		}
 		w.after(10*sec, renew)

@@ -74,7 +74,7 @@ func (w *World) look() {
 			a.stale = 0
 			continue
 		}
-		if v := n.m.View(); v.Serving && n.boot() < v.Right {
+		if v := n.m.Glance(); v.Serving && n.boot() < v.Right {
 			a.stale = 0
 			continue
 		}
@@ -95,7 +95,7 @@ func (n *node) judgeExit() {
 	if !n.kernel.present || n.busy || n.failClear || n.w.now <= n.doing.excused {
 		return
 	}
-	if v := n.m.View(); n.again == 0 || !v.Serving || n.boot() >= v.Right {
+	if v := n.m.Glance(); n.again == 0 || !v.Serving || n.boot() >= v.Right {
 		n.w.violate("P1: the daemon of %s ends and leaves the address without a right on the link", n.id)
 	}
 }

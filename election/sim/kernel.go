@@ -184,7 +184,7 @@ func (n *node) appeared() {
 	gen := n.gen
 	n.w.after(n.w.between(0, 2*ms), func() {
 		n.userspace(gen, func() {
-			if !n.m.View().Serving {
+			if !n.m.Glance().Serving {
 				n.step(election.AddressAppeared{Until: n.boot() + election.MaxTakeover})
 			}
 		})
