@@ -20,6 +20,7 @@ type World struct {
 	rng     *rand.Rand
 	now     time.Duration
 	queue   queue
+	spare   []*item // what is done with, to be used again
 	seq     int
 	nodes   []*node
 	etcd    store
@@ -76,7 +77,8 @@ type item struct {
 	do  func()
 }
 
-type queue []item
+// queue holds pointers, for the heap moves them about.
+type queue []*item
 
 func (q queue) Len() int { return len(q) }
 func (q queue) Less(i, j int) bool {
@@ -86,11 +88,11 @@ func (q queue) Less(i, j int) bool {
 	return q[i].seq < q[j].seq
 }
 func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(item)) }
+func (q *queue) Push(x any)   { *q = append(*q, x.(*item)) }
 func (q *queue) Pop() any {
 	old := *q
 	x := old[len(old)-1]
-	old[len(old)-1].do = nil
+	old[len(old)-1] = nil
 	*q = old[:len(old)-1]
 	return x
 }
@@ -98,15 +100,23 @@ func (q *queue) Pop() any {
 // after runs do when d has passed.
 func (w *World) after(d time.Duration, do func()) {
 	w.seq++
-	heap.Push(&w.queue, item{at: w.now + max(d, 0), seq: w.seq, do: do})
+	it := new(item)
+	if n := len(w.spare); n > 0 {
+		it, w.spare = w.spare[n-1], w.spare[:n-1]
+	}
+	*it = item{at: w.now + max(d, 0), seq: w.seq, do: do}
+	heap.Push(&w.queue, it)
 }
 
 // run lets the world go on until t.
 func (w *World) run(t time.Duration) {
 	for len(w.queue) > 0 && w.queue[0].at <= t {
-		it := heap.Pop(&w.queue).(item)
+		it := heap.Pop(&w.queue).(*item)
 		w.now = it.at
-		it.do()
+		do := it.do
+		it.do = nil
+		w.spare = append(w.spare, it)
+		do()
 	}
 	w.now = t
 }
