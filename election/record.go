@@ -1,7 +1,6 @@
 package election
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,12 +71,8 @@ var ErrImplausible = errors.New("implausible record")
 // ErrImplausible and names the field.
 func DecodeRecord(value string) (Record, error) {
 	var r Record
-	d := json.NewDecoder(bytes.NewReader([]byte(value)))
-	if err := d.Decode(&r); err != nil {
+	if err := json.Unmarshal([]byte(value), &r); err != nil {
 		return Record{}, fmt.Errorf("%w: not a JSON record: %v", ErrImplausible, err)
-	}
-	if end := d.InputOffset(); len(bytes.TrimSpace([]byte(value)[end:])) > 0 { // More takes a closing brace for none
-		return Record{}, fmt.Errorf("%w: text after the JSON record at byte %d", ErrImplausible, end)
 	}
 	return r, r.plausible()
 }
