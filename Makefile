@@ -233,6 +233,13 @@ faults: root go tools build ## every fault REPEAT=10 times; writes docs/faults.m
 	@$(WITH_GO) go test -timeout 0 -v ./test/faults -repeat $(REPEAT) -report $(CURDIR)/docs/faults.md
 	@$(call give_back,docs)
 
+.PHONY: fence-oldkernel
+fence-oldkernel: root go ## the fence on Debian 12's kernel, in an emulated machine (sudo)
+	@mkdir -p $(BUILD)
+	@$(WITH_GO) CGO_ENABLED=0 go test -c -o $(BUILD)/fence.test ./vip/fence
+	@$(call give_back,bin)
+	@test/oldkernel.sh $(BUILD)/fence.test -test.v -test.timeout 10m
+
 .PHONY: bench
 bench: root go tools build bench-programs ## FAULTS of CONTENDERS (regexps) REPEAT=10 times, beside keepalived; writes docs/benchmark.md (sudo)
 	@mkdir -p docs

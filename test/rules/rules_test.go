@@ -73,7 +73,7 @@ var bounded = []struct {
 	{"election/heartbeat", []string{"golang.org/x/sys/unix"}, "it carries what others decide: etcd, the election and the disk are not its business", []string{"os", "io", "net/http"}},
 	{"daemon/member", nil, "a pure decision over facts that others gather", []string{"os", "io", "io/fs", "net", "net/http", "syscall", "context", "time"}},
 	{"vip", []string{"github.com/vishvananda/…", "github.com/mdlayher/…", "golang.org/x/…"}, "it does what it is told and knows nothing of elections", []string{"net/http"}},
-	{"vip/fence", []string{module + "/vip", "golang.org/x/sys/unix"}, "it is told a link and a deadline, and knows nothing of addresses being set", []string{"net/http"}},
+	{"vip/fence", []string{module + "/vip", "golang.org/x/sys/unix", "github.com/vishvananda/netlink/nl"}, "it is told a link and a deadline, and knows nothing of addresses being set", []string{"net/http"}},
 	{"configs", []string{module + "/election", "github.com/BurntSushi/toml", "go.yaml.in/yaml/v3"}, "a file can be checked where nothing runs; it asks the election which times are safe", []string{"net/http"}},
 	{"daemon/history", []string{module + "/daemon/status", module + "/election"}, "what is told of the past is put together without a clock and without I/O",
 		[]string{"os", "io", "net", "net/http", "context", "sync", "log/slog"}},

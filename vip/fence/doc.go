@@ -23,12 +23,15 @@
 //  1. Programs at the tcx hooks (Linux 6.6 and newer) that were attached without a
 //     bpf_link stay until the link goes or somebody detaches them, whatever becomes
 //     of the process: killed or stopped, the fence closes in time. Nothing that was
-//     sent at or after the deadline is answered (measured).
+//     sent at or after the deadline is answered (measured). Where there are no such
+//     hooks, BPF filters of a clsact qdisc do the same (measured with Linux 6.1 of
+//     Debian 12 too).
 //  2. They run in order until one returns something else than TCX_NEXT. The fence
 //     is put first and returns TCX_NEXT for what it lets pass, so that others run
 //     as before. Cilium attaches its own last (pkg/datapath/loader/tcx.go), which
 //     is behind the fence; a program before it might let packets pass unseen, so
-//     Attach refuses to call that fenced.
+//     Attach refuses to call that fenced. A filter that comes later is before it,
+//     as Cilium's is on an old kernel; the fence then goes to the front again.
 //  3. Opening a program or map by its ID needs CAP_SYS_ADMIN, opening it by a file
 //     of a BPF file system needs the file's permissions alone (measured). So the
 //     programs and the map are kept in files, for the next process to take over.

@@ -26,6 +26,7 @@ const Dir = "/sys/fs/bpf/havip"
 // goroutines; only Set never waits.
 type Fence struct {
 	dir   string
+	hooks hooks
 	posts []*post
 
 	mu     sync.Mutex
@@ -39,9 +40,9 @@ func Open(dir string, addrs []netip.Addr, until time.Duration) (*Fence, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("open the fence: %w", err)
 	}
-	f := &Fence{dir: dir}
+	f := &Fence{dir: dir, hooks: systemHooks()}
 	for _, a := range addrs {
-		p, err := openPost(filepath.Join(dir, fileName(a)), a, until)
+		p, err := openPost(f.hooks, filepath.Join(dir, fileName(a)), a, until)
 		if err != nil {
 			return nil, fmt.Errorf("open the fence of %v: %w", a, errors.Join(err, f.forget()))
 		}
@@ -137,35 +138,36 @@ func (f *Fence) Attach(link int) error {
 	return nil
 }
 
-// attach puts the programs that are not at a hook there, and looks whether one
-// that is no fence comes before them: it could let packets pass unseen.
+// attach puts the programs where they are not, or not before what could let packets
+// pass unseen.
 func (f *Fence) attach(link int, d direction) error {
-	there, err := attached(link, d.hook)
-	if err != nil {
-		return err
-	}
-	for _, p := range f.posts {
-		if prog := p.of(d); !slices.Contains(there, prog.id) {
-			if err := attachFirst(prog.fd, link, d.hook); err != nil {
-				return fmt.Errorf("attach: %w", err)
-			}
-			there = nil
-		}
-	}
-	if there == nil {
-		if there, err = attached(link, d.hook); err != nil {
+	for attached := false; ; attached = true {
+		there, err := f.hooks.at(link, d)
+		if err != nil {
 			return err
 		}
+		if err := f.leads(there, d); err == nil || attached {
+			return err
+		}
+		for _, p := range f.posts {
+			if err := f.hooks.attach(p.of(d), link, d); err != nil {
+				return fmt.Errorf("attach: %w", err)
+			}
+		}
 	}
+}
+
+// leads is an error if what is at a hook has not the fence before all others.
+func (f *Fence) leads(there []hooked, d direction) error {
 	missing := len(f.posts)
-	for _, id := range there {
+	for _, h := range there {
 		switch {
 		case missing == 0:
 			return nil
-		case slices.ContainsFunc(f.posts, func(p *post) bool { return p.of(d).id == id }):
+		case slices.ContainsFunc(f.posts, func(p *post) bool { return p.of(d).id == h.id }):
 			missing--
-		case !slices.ContainsFunc(f.posts, func(p *post) bool { return p.isFormer(id) }):
-			return fmt.Errorf("BPF program %d runs before the fence (bpftool prog show id %d): it must be attached after it", id, id)
+		case !slices.ContainsFunc(f.posts, func(p *post) bool { return p.isFormer(h.id) }):
+			return fmt.Errorf("%s runs before the fence: it must be attached after it", h.what)
 		}
 	}
 	if missing > 0 {
@@ -181,7 +183,7 @@ func (f *Fence) sweep() error {
 	var errs []error
 	for _, dir := range f.others {
 		if forgottenAt(filepath.Join(dir, untilFile)) {
-			errs = append(errs, removePost(dir))
+			errs = append(errs, removePost(f.hooks, dir))
 		} else {
 			left = append(left, dir)
 		}
@@ -244,7 +246,7 @@ func Remove(dir string) error {
 	}
 	errs := []error{err}
 	for _, e := range all {
-		errs = append(errs, removePost(filepath.Join(dir, e.Name())))
+		errs = append(errs, removePost(systemHooks(), filepath.Join(dir, e.Name())))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove the fence: %w", err)

@@ -114,8 +114,8 @@ func TestFence(t *testing.T) {
 		t.Errorf("what was kept is left: %v", err)
 	}
 	for _, d := range []direction{inward, outward} {
-		if ids, err := attached(l.link, d.hook); err != nil || len(ids) != 0 {
-			t.Errorf("%sward: programs %v are left, %v", d.name, ids, err)
+		if ids := l.programs(t, d); len(ids) != 0 {
+			t.Errorf("%sward: programs %v are left", d.name, ids)
 		}
 	}
 }
@@ -183,9 +183,7 @@ func TestVLAN(t *testing.T) {
 	l := newLab(t)
 	f := l.open(t, 0)
 	count, seen := counter(t)
-	if err := attachBehind(count, l.link, unix.BPF_TCX_INGRESS, f.posts[0].in.fd); err != nil {
-		t.Fatal(err)
-	}
+	l.attachOther(t, count, inward, f)
 	for _, test := range []struct {
 		tag  uint16
 		want uint64
@@ -417,9 +415,9 @@ func TestTakeOver(t *testing.T) {
 			l := newLab(t)
 			_, _, until := child(t, "long")
 			post := filepath.Join(dir, fileName(vip4))
-			before, err := attached(l.link, unix.BPF_TCX_INGRESS)
-			if err != nil || len(before) != 2 {
-				t.Fatalf("programs %v, %v", before, err)
+			before := l.programs(t, inward)
+			if len(before) != 2 {
+				t.Fatalf("programs %v", before)
 			}
 			switch was {
 			case "another version":
@@ -443,9 +441,9 @@ func TestTakeOver(t *testing.T) {
 			if n := <-lost; n != 0 {
 				t.Errorf("%d questions stayed without an answer", n)
 			}
-			after, err := attached(l.link, unix.BPF_TCX_INGRESS)
-			if err != nil || len(after) != 2 || slices.Equal(before, after) != (was == "the same version") {
-				t.Errorf("programs %v, before %v, %v", after, before, err)
+			after := l.programs(t, inward)
+			if len(after) != 2 || slices.Equal(before, after) != (was == "the same version") {
+				t.Errorf("programs %v, before %v", after, before)
 			}
 			f.Set(0)
 			l.expect(t, "closed by the second process", false)
@@ -481,7 +479,7 @@ func (l *lab) unanswered(stop chan struct{}) (lost int) {
 // fence; one that runs before it could let everything pass.
 func TestOthers(t *testing.T) {
 	l := newLab(t)
-	ends := func(verdict int32) int {
+	ends := func(verdict int32) program {
 		c := newCode()
 		c.exit(verdict)
 		fd, err := loadProgram("other", c.link())
@@ -489,24 +487,24 @@ func TestOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = unix.Close(fd) })
-		return fd
+		id, _, err := aboutProgram(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return program{fd, id}
 	}
 	const ok = 0 // TC_ACT_OK: nobody after it is asked
 	first := ends(ok)
-	if err := attachFirst(first, l.link, unix.BPF_TCX_INGRESS); err != nil {
-		t.Fatal(err)
-	}
+	l.attachOther(t, first.fd, inward, nil)
 	f := l.open(t, 0)
 	l.expect(t, "another program was there, which lets all pass", false)
 	f.Set(long())
 	l.expect(t, "open", true)
 
 	blocks := ends(drop)
-	if err := attachBehind(blocks, l.link, unix.BPF_TCX_INGRESS, f.posts[0].in.fd); err != nil {
-		t.Fatal(err)
-	}
+	l.attachOther(t, blocks.fd, inward, f)
 	l.expect(t, "another program after it that drops all", false)
-	if err := detach(blocks, l.link, unix.BPF_TCX_INGRESS); err != nil {
+	if err := systemHooks().detach(blocks, l.link, inward); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Attach(l.link); err != nil {
@@ -514,30 +512,73 @@ func TestOthers(t *testing.T) {
 	}
 
 	before := ends(ok)
-	if err := attachFirst(before, l.link, unix.BPF_TCX_EGRESS); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Attach(l.link); err == nil || !strings.Contains(err.Error(), "runs before the fence") {
+	l.attachOther(t, before.fd, outward, nil)
+	err := f.Attach(l.link)
+	if _, moves := systemHooks().(clsact); moves {
+		if err != nil || l.programs(t, outward)[2] != before.id {
+			t.Errorf("another program before it: %v, now there are %v, want %d last", err, l.programs(t, outward), before.id)
+		}
+	} else if err == nil || !strings.Contains(err.Error(), "runs before the fence") {
 		t.Errorf("another program before it: %v", err)
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for hook, fd := range map[uint32]int{unix.BPF_TCX_INGRESS: first, unix.BPF_TCX_EGRESS: before} {
-		id, _, err := aboutProgram(fd)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ids, err := attached(l.link, hook); err != nil || !slices.Equal(ids, []uint32{id}) {
-			t.Errorf("programs %v are there after the fence went, want %d alone, %v", ids, id, err)
+	for d, p := range map[direction]program{inward: first, outward: before} {
+		if ids := l.programs(t, d); !slices.Equal(ids, []uint32{p.id}) {
+			t.Errorf("programs %v are there after the fence went, want %d alone", ids, p.id)
 		}
 	}
 }
 
-// attachBehind puts a program right behind one that is there.
-func attachBehind(fd, link int, hook uint32, behind int) error {
-	_, err := bpf(unix.BPF_PROG_ATTACH, &attach{link: uint32(link), fd: uint32(fd), hook: hook, flags: unix.BPF_F_AFTER, relative: uint32(behind)})
-	return err
+// programs lists what is at a hook of the lab's link.
+func (l *lab) programs(t *testing.T, d direction) (ids []uint32) {
+	t.Helper()
+	there, err := systemHooks().at(l.link, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range there {
+		ids = append(ids, h.id)
+	}
+	return ids
+}
+
+// attachOther puts a program of somebody else behind a fence, or without one before
+// all that is there.
+func (l *lab) attachOther(t *testing.T, fd int, d direction, behind *Fence) {
+	t.Helper()
+	var err error
+	switch systemHooks().(type) {
+	case clsact:
+		if err = filterOther(fd, d, "all"); err == nil && behind != nil {
+			err = behind.Attach(l.link)
+		}
+	default:
+		x := attach{link: uint32(l.link), fd: uint32(fd), hook: d.tcx, flags: unix.BPF_F_BEFORE}
+		if behind != nil {
+			x.flags, x.relative = unix.BPF_F_AFTER, uint32(behind.posts[0].of(d).fd)
+		}
+		_, err = bpf(unix.BPF_PROG_ATTACH, &x)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// filterOther is how somebody else's program comes to the lab's link without tcx.
+func filterOther(fd int, d direction, protocol string) error {
+	file := filepath.Join(bpffs, fmt.Sprintf("other%d", fd))
+	if err := pin(fd, file); err != nil {
+		return err
+	}
+	_ = exec.Command("tc", "qdisc", "add", "dev", nodeName, "clsact").Run() // it may be there
+	out, err := exec.Command("tc", "filter", "add", "dev", nodeName, d.tc, "pref", "1", "protocol", protocol,
+		"bpf", "direct-action", "object-pinned", file).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("tc filter add: %w: %s", err, out)
+	}
+	return errors.Join(err, os.Remove(file))
 }
 
 // TestLinkMadeAgain: the same programs fence the new link.
@@ -628,9 +669,8 @@ func TestForgotten(t *testing.T) {
 	if err := f.Attach(l.link); err != nil {
 		t.Fatal(err)
 	}
-	ids, err := attached(l.link, unix.BPF_TCX_INGRESS)
-	if err != nil || !slices.Equal(ids, []uint32{f.posts[0].in.id}) {
-		t.Errorf("programs %v are there, want that of %v alone, %v", ids, other, err)
+	if ids := l.programs(t, inward); !slices.Equal(ids, []uint32{f.posts[0].in.id}) {
+		t.Errorf("programs %v are there, want that of %v alone", ids, other)
 	}
 	if !Left(dir) {
 		t.Error("nothing seems to be left")
@@ -638,8 +678,8 @@ func TestForgotten(t *testing.T) {
 	if err := Remove(dir); err != nil || Left(dir) {
 		t.Fatalf("left: %v, %v", Left(dir), err)
 	}
-	if ids, err := attached(l.link, unix.BPF_TCX_EGRESS); err != nil || len(ids) != 0 {
-		t.Errorf("programs %v are left, %v", ids, err)
+	if ids := l.programs(t, outward); len(ids) != 0 {
+		t.Errorf("programs %v are left", ids)
 	}
 	if err := Remove(dir); err != nil {
 		t.Errorf("remove what is not there: %v", err)

@@ -22,6 +22,7 @@ import (
 const (
 	insideEnv = "HAVIP_FENCE_TEST_INSIDE" // runs in namespaces of its own
 	childEnv  = "HAVIP_FENCE_TEST_CHILD"  // fences a link and comes to grief
+	olderEnv  = "HAVIP_FENCE_TEST_OLDER"  // does as on a kernel without tcx hooks
 )
 
 var (
@@ -38,6 +39,9 @@ const (
 
 // TestMain runs the tests in namespaces of their own.
 func TestMain(m *testing.M) {
+	if os.Getenv(olderEnv) != "" {
+		systemHooks = func() hooks { return clsact{} }
+	}
 	if mode := os.Getenv(childEnv); mode != "" {
 		os.Exit(childMain(mode))
 	}

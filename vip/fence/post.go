@@ -3,7 +3,6 @@ package fence
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -29,6 +28,7 @@ type post struct {
 	in     program
 	out    program
 	former []former // programs of another version, which are to go
+	hooks  hooks
 }
 
 type program struct {
@@ -39,8 +39,8 @@ type program struct {
 // former is a program that another version left.
 type former struct {
 	program
-	hook uint32
-	path string // "" when another is kept under its name
+	direction direction
+	path      string // "" when another is kept under its name
 }
 
 func (p *post) of(d direction) program {
@@ -54,7 +54,7 @@ func (p *post) isFormer(id uint32) bool {
 	return slices.ContainsFunc(p.former, func(f former) bool { return f.id == id })
 }
 
-func openPost(dir string, a netip.Addr, until time.Duration) (*post, error) {
+func openPost(h hooks, dir string, a netip.Addr, until time.Duration) (*post, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("make its directory: %w", err)
 	}
@@ -62,7 +62,7 @@ func openPost(dir string, a netip.Addr, until time.Duration) (*post, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &post{dir: dir, clock: c}
+	p := &post{dir: dir, clock: c, hooks: h}
 	p.in, err = p.program(inward, a)
 	if err == nil {
 		p.out, err = p.program(outward, a)
@@ -89,7 +89,7 @@ func (p *post) program(d direction, a netip.Addr) (program, error) {
 	case itsMap == p.clock.id:
 		return prog, nil
 	default: // its map was deleted under it
-		p.former = append(p.former, former{prog, d.hook, ""})
+		p.former = append(p.former, former{prog, d, ""})
 		if err := os.Remove(path); err != nil {
 			return program{}, err
 		}
@@ -125,7 +125,7 @@ func (p *post) findFormer() error {
 	}
 	for _, e := range all {
 		path := filepath.Join(p.dir, e.Name())
-		hook, ok := hookOf(e.Name())
+		d, ok := directionOf(e.Name())
 		if !ok {
 			continue
 		}
@@ -139,26 +139,26 @@ func (p *post) findFormer() error {
 			}
 			continue
 		}
-		p.former = append(p.former, former{prog, hook, path})
+		p.former = append(p.former, former{prog, d, path})
 	}
 	return nil
 }
 
-// hookOf is where a program belongs, by the name of its file.
-func hookOf(name string) (hook uint32, ok bool) {
+// directionOf is where a program belongs, by the name of its file.
+func directionOf(name string) (direction, bool) {
 	for _, d := range []direction{inward, outward} {
 		if strings.HasPrefix(name, d.name+"-") {
-			return d.hook, true
+			return d, true
 		}
 	}
-	return 0, false
+	return direction{}, false
 }
 
 // dropFormer removes the programs of other versions.
 func (p *post) dropFormer() error {
 	var errs []error
 	for _, f := range p.former {
-		errs = append(errs, detachEverywhere(f.program, f.hook))
+		errs = append(errs, detachEverywhere(p.hooks, f.program, f.direction))
 		if f.path != "" {
 			errs = append(errs, os.Remove(f.path))
 		}
@@ -185,49 +185,27 @@ func (p *post) remove() error {
 }
 
 func (p *post) detach() error {
-	return errors.Join(p.dropFormer(), detachEverywhere(p.in, inward.hook), detachEverywhere(p.out, outward.hook))
+	return errors.Join(p.dropFormer(), detachEverywhere(p.hooks, p.in, inward), detachEverywhere(p.hooks, p.out, outward))
 }
 
 // removePost detaches the programs that are kept in a directory and deletes it.
-func removePost(dir string) error {
+func removePost(h hooks, dir string) error {
 	all, err := os.ReadDir(dir)
 	errs := []error{err}
 	for _, e := range all {
-		if hook, ok := hookOf(e.Name()); ok {
-			errs = append(errs, removeProgram(filepath.Join(dir, e.Name()), hook))
+		if d, ok := directionOf(e.Name()); ok {
+			errs = append(errs, removeProgram(h, filepath.Join(dir, e.Name()), d))
 		}
 	}
 	return errors.Join(append(errs, os.RemoveAll(dir))...)
 }
 
-func removeProgram(path string, hook uint32) error {
+func removeProgram(h hooks, path string, d direction) error {
 	prog, _, err := openProgram(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(detachEverywhere(prog, hook), unix.Close(prog.fd))
-}
-
-// detachEverywhere looks at every link: a program does not tell where it is.
-func detachEverywhere(p program, hook uint32) error {
-	links, err := net.Interfaces()
-	if err != nil {
-		return fmt.Errorf("list links: %w", err)
-	}
-	var errs []error
-	for _, l := range links {
-		there, err := attached(l.Index, hook)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err == nil && slices.Contains(there, p.id) {
-			err = detach(p.fd, l.Index, hook)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("detach from %s: %w", l.Name, err))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(detachEverywhere(h, prog, d), unix.Close(prog.fd))
 }
 
 // clock is a map with a deadline, in memory that the programs read.

@@ -15,10 +15,11 @@ import (
 // time, and 1.3 s of lateness.
 const forgotten = 90 * time.Second
 
-// Verdicts of a program at a tcx hook (enum tcx_action_base, linux/bpf.h).
+// Verdicts of a program at a tcx hook (enum tcx_action_base, linux/bpf.h), and of a
+// filter that decides by itself (linux/pkt_cls.h).
 const (
-	next = -1 // TCX_NEXT: whoever comes after us decides
-	drop = 2  // TCX_DROP
+	next = -1 // TCX_NEXT, TC_ACT_UNSPEC: whoever comes after us decides
+	drop = 2  // TCX_DROP, TC_ACT_SHOT
 )
 
 // Helpers by their numbers (enum bpf_func_id, linux/bpf.h).
@@ -56,17 +57,6 @@ const (
 
 	neighbourSolicitation  = 135
 	neighbourAdvertisement = 136
-)
-
-// direction is one of the two hooks.
-type direction struct {
-	name string // of its program, and of the file that keeps it
-	hook uint32
-}
-
-var (
-	inward  = direction{"in", unix.BPF_TCX_INGRESS}
-	outward = direction{"out", unix.BPF_TCX_EGRESS}
 )
 
 // program is the fence of one address in one direction; until is the descriptor
