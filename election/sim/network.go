@@ -53,7 +53,10 @@ func (w *World) carry(from, to *node, m election.Message) {
 
 // loss is the share of datagrams that a wire without faults loses.
 func (w *World) loss() float64 {
-	if w.settled {
+	switch {
+	case w.lossless:
+		return 0
+	case w.settled:
 		return 0.0003
 	}
 	return max(w.lossy, 0.02)

@@ -38,6 +38,7 @@ type World struct {
 	homes       map[string]*node // by member ID, also of those that are members no more
 	walls       map[wall]bool
 	lossy       float64       // share of datagrams that are lost
+	lossless    bool          // none are
 	echo        time.Duration // every datagram comes a second time, within this time; 0: none does
 	beginning   func(*node)   // called once, when a node asks for an epoch to begin
 	membersMade int
