@@ -33,12 +33,11 @@ Exit codes: 0 nothing is wrong, though there may be warnings; 1 at least one err
 }
 
 func (c *cli) check(ctx context.Context, config string, all bool, f format) error {
-	journal, err := kubeadm.Store{Dir: c.state}.Load()
-	begun := err == nil && journal != nil && journal.Finished == nil && journal.Touched() // unreadable: it has not begun for us
-	r := check.Judge(check.Gather(ctx, check.Node{System: c.node, Daemon: c.daemonFacts, Begun: begun}, config))
+	r := c.looks(ctx, config)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	var err error
 	if f == jsonText {
 		err = c.printJSON(r)
 	} else {
@@ -48,6 +47,13 @@ func (c *cli) check(ctx context.Context, config string, all bool, f format) erro
 		return exitCode(exitFailed)
 	}
 	return err
+}
+
+// looks makes them all.
+func (c *cli) looks(ctx context.Context, config string) check.Report {
+	journal, err := kubeadm.Store{Dir: c.state}.Load()
+	begun := err == nil && journal != nil && journal.Finished == nil && journal.Touched() // unreadable: it has not begun for us
+	return check.Judge(check.Gather(ctx, check.Node{System: c.node, Daemon: c.daemonFacts, Begun: begun}, config))
 }
 
 // statusTime bounds the daemon's answer; it has the document at hand.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,11 +32,11 @@ func (c *cli) debugCommand() *cobra.Command {
 	var o bundleOptions
 	cmd := command("bundle", "Collect what a bug report needs, without secrets",
 		`bundle writes one archive with what is needed to see why something went wrong on
-this node: what the daemon says, its history and metrics, the config file, the
-state and the journals of havipd, kubelet and containerd, addresses, routes and
-kernel settings, the manifests of etcd and the API server, and dates and names of
-certificates. It works without the daemon too, and says in MANIFEST.txt what it
-could not get.
+this node: what the daemon says, its history and metrics, what havipctl check
+finds, the config file, the state and the journals of havipd, kubelet and
+containerd, addresses, routes and kernel settings, the manifests of etcd and the
+API server, and dates and names of certificates. It works without the daemon too,
+and says in MANIFEST.txt what it could not get.
 
 Private keys, kubeconfigs, tokens, certificate keys and the unattended secret are
 not in it: files that hold them are not collected, and whatever looks like one
@@ -96,7 +97,8 @@ func (c *cli) source(o *bundleOptions, now time.Time) bundle.Source {
 	client := c.client()
 	store := kubeadm.Store{Dir: c.state}
 	s := bundle.Source{Root: c.node.Root, Config: config, State: c.state, Version: strings.TrimSpace(thisBuild().String()), Salt: rand.Text(), Now: now, Lines: o.lines,
-		Ask: client.Raw, Run: kubeadm.Tell}
+		Ask: client.Raw, Run: kubeadm.Tell,
+		Check: func(ctx context.Context) ([]byte, error) { return json.MarshalIndent(c.looks(ctx, config), "", "  ") }}
 	if known, ok, err := store.Secrets(); err == nil && ok {
 		s.Secrets = append(s.Secrets, known.Token, known.CertificateKey)
 	}

@@ -99,7 +99,7 @@ func newNode(t *testing.T) *node {
 	for _, name := range []string{"state.json", "other.json"} {
 		n.write("run/havip/"+name, n.soup)
 	}
-	for _, name := range []string{"drained.json", "claim.json", "history.json"} {
+	for _, name := range []string{"drained.json", "adopt.json", "adopt/journal.json", "claim.json", "history.json"} {
 		n.write("var/lib/havip/"+name, n.soup)
 	}
 	n.write("var/lib/havip/heartbeats.json", canaryUnattended)
@@ -143,7 +143,8 @@ func newNode(t *testing.T) *node {
 				return []byte(n.soup), errors.New("exit status 3: " + n.soup)
 			}
 			return []byte(n.soup), nil
-		}}
+		},
+		Check: func(context.Context) ([]byte, error) { return []byte(n.soup), nil }}
 	return n
 }
 
@@ -243,6 +244,8 @@ func TestNoSecret(t *testing.T) {
 	for name, want := range map[string][]string{
 		"journal/havipd.txt":             {"harmless line before\n", "harmless line after\n", "http://<redacted>@proxy.example:3128"},
 		"daemon/status.json":             {"harmless line after"},
+		"check.json":                     {"harmless line after"},
+		"state/adopt.json":               {"harmless line after"},
 		"kubeadm/logs/init.log":          {"harmless line after"},
 		"kubernetes/kube-apiserver.yaml": {"--advertise-address=198.51.100.162", "--service-account-key-file=/etc/kubernetes/pki/sa.pub", "--oidc-client-secret=<redacted>"},
 		"kubernetes/certificates.txt":    {"subject  CN=kube-apiserver", "names    n1 vip.example 198.51.100.166", "2026-04-01T03:16:21Z, 30 days left", "kubelet-client-current.pem\n  subject"},
@@ -260,7 +263,7 @@ func TestNoSecret(t *testing.T) {
 		}
 	}
 	for name := range files {
-		if strings.Contains(name, "secrets") || strings.Contains(name, "init.yaml") || strings.HasSuffix(name, ".key") || strings.HasSuffix(name, ".conf") {
+		if strings.Contains(name, "secrets") || strings.Contains(name, "init.yaml") || strings.HasSuffix(name, ".key") || strings.HasSuffix(name, ".conf") || strings.HasPrefix(name, "adopt/") {
 			t.Errorf("%s is in the archive", name)
 		}
 	}
@@ -281,8 +284,9 @@ func TestNothingThere(t *testing.T) {
 	n := &node{t: t, root: t.TempDir()}
 	nothing := errors.New("nobody there\n\x1b[31m")
 	n.source = Source{Root: n.root, Config: n.root + "/x", State: n.root + "/y", Now: moment,
-		Ask: func(context.Context, string) ([]byte, error) { return nil, nothing },
-		Run: func(context.Context, string, ...string) ([]byte, error) { return nil, nothing }}
+		Ask:   func(context.Context, string) ([]byte, error) { return nil, nothing },
+		Run:   func(context.Context, string, ...string) ([]byte, error) { return nil, nothing },
+		Check: func(context.Context) ([]byte, error) { return nil, nothing }}
 	files, contents := n.bundle(t.Context())
 	if len(files) != 1 || len(contents.Files) != 0 || !strings.Contains(files["MANIFEST.txt"], "daemon/status.json                                 nobody there ?[31m\n") {
 		t.Errorf("%d files, %v:\n%s", len(files), contents.Files, files["MANIFEST.txt"])

@@ -30,6 +30,8 @@ type Source struct {
 	Ask func(ctx context.Context, path string) ([]byte, error)
 	// Run returns what a program says, as far as it came, and what went wrong.
 	Run func(ctx context.Context, name string, args ...string) ([]byte, error)
+	// Check returns what havipctl check finds here, as JSON.
+	Check func(context.Context) ([]byte, error)
 }
 
 // item is one file of the archive, and how it is had.
@@ -80,11 +82,12 @@ func (s Source) items() []item {
 		s.served("daemon/metrics.txt", "/metrics"),
 		read("config/havip.toml", s.Config, false),
 		s.program("journal/havipd.txt", "journalctl", "--no-pager", "-o", "short-iso-precise", "-u", "havipd", "-n", fmt.Sprint(s.Lines)),
+		{name: "check.json", get: s.check},
 	}
 	for _, u := range units {
 		list = append(list, s.program("units/"+u+".txt", "systemctl", "show", "--no-pager", "-p", unitProperties, u))
 	}
-	for _, path := range []string{"run/havip/state.json", "var/lib/havip/drained.json", "var/lib/havip/claim.json", "var/lib/havip/history.json"} {
+	for _, path := range []string{"run/havip/state.json", "var/lib/havip/drained.json", "var/lib/havip/adopt.json", "var/lib/havip/claim.json", "var/lib/havip/history.json"} {
 		list = append(list, s.file("state/"+filepath.Base(path), path))
 	}
 	list = append(list, s.files(s.State, "kubeadm", "journal.json")...)
@@ -115,6 +118,7 @@ func never(s Source) []Absent {
 		{"/etc/kubernetes/pki/**/*.key", "never read: private keys"},
 		{"/etc/kubernetes: encryption configuration", "never read: it holds keys"},
 		{filepath.Join(s.State, "secrets.json"), "never collected: it holds the token and the certificate key"},
+		{"/var/lib/havip/adopt/journal.json", "never read: it holds whole configurations, encoded, where no secret is found"},
 		{"/var/lib/havip/heartbeats.json", "never read: it holds the key of the heartbeats"},
 		{filepath.Join(s.State, "*.yaml"), "never read: kubeadm's configuration holds the token and the certificate key"},
 	}
@@ -138,6 +142,11 @@ func (s Source) served(name, path string) item {
 		data, err := s.Ask(ctx, path)
 		return data, "", err
 	}}
+}
+
+func (s Source) check(ctx context.Context) ([]byte, string, error) {
+	data, err := s.Check(ctx)
+	return data, "havipctl check -o json", err
 }
 
 func (s Source) program(name, program string, args ...string) item {
