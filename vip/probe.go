@@ -87,7 +87,9 @@ func probeOne(ctx context.Context, l Link, a netip.Addr, ask []byte, n int, wait
 	if err != nil {
 		return nil, err
 	}
-	defer w.Close()
+	// In the kernel closing waits until nobody can be in the middle of delivering to
+	// the socket (RCU): 10 ms and more, for which the answer need not wait.
+	defer func() { go w.Close() }()
 	heard := make(chan claim)
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(ctx)
