@@ -184,6 +184,7 @@ func (d *daemon) newLoop(cfg *configs.Config, self configs.Master, timing electi
 	}
 	l.heartbeats = d.newHeartbeats(cfg, l.process, lock, func(ev election.Event) { l.box.put(ev) })
 	l.caller = newCaller(a, d.clock, func(ev election.Event) { l.box.put(ev) })
+	l.reunion = newReunion(a, d.Log, func(e returned) { l.box.put(e) })
 	l.history = newHistorian(lock, d.clock, d.Log, d.StateDir, cfg.VIPKey(), self.Name)
 	l.keeper = newKeeper(d.RunDir, cfg.VIPKey(), func(ev election.Event) { l.box.put(ev) }, func(err error) {
 		d.Log.Error("keep the state for the next start", "err", err)
@@ -261,6 +262,7 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	task("looking at the link", func(ctx context.Context) error { return lookAtLink(ctx, address, put) })
 	task("fencing the link", l.fencing.run)
 	task("announcing", func(ctx context.Context) error { return address.RunAnnouncer(ctx, l.announce, l.owned) })
+	task("waiting for the holder before this one", l.reunion.run)
 	task("checking the API server", func(ctx context.Context) error {
 		h := &health{cfg: l.cfg.Health, self: l.self.Address.String(), report: func(e healthChanged) { put(e) }}
 		return h.run(ctx)

@@ -337,6 +337,7 @@ type fakeAddress struct {
 	fenced   func(link int) error // before every set
 	announce func(ctx context.Context, trigger <-chan struct{}, owned func() bool) error
 	reaches  func() (bool, error)
+	await    func(ctx context.Context, host netip.Addr) (bool, error)
 }
 
 func (f *fakeAddress) Set(lifetime int, latest time.Duration) (time.Duration, error) {
@@ -371,6 +372,9 @@ func (f *fakeAddress) Watch(ctx context.Context, sink func(vip.Event)) error {
 }
 func (f *fakeAddress) RunAnnouncer(ctx context.Context, trigger <-chan struct{}, owned func() bool) error {
 	return f.announce(ctx, trigger, owned)
+}
+func (f *fakeAddress) Await(ctx context.Context, host netip.Addr) (bool, error) {
+	return f.await(ctx, host)
 }
 
 func (f *fakeAddress) Reaches(ctx context.Context, _ []netip.Addr, n int, wait time.Duration) (bool, vip.Link, error) {
@@ -456,6 +460,7 @@ func (k *kernel) address() *fakeAddress {
 		return nil
 	}
 	a.reaches = func() (bool, error) { return true, nil }
+	a.await = func(ctx context.Context, _ netip.Addr) (bool, error) { <-ctx.Done(); return false, ctx.Err() }
 	a.announce = func(ctx context.Context, trigger <-chan struct{}, owned func() bool) error {
 		for {
 			select {

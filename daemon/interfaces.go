@@ -70,6 +70,8 @@ type Address interface {
 	Reaches(ctx context.Context, hosts []netip.Addr, n int, wait time.Duration) (bool, vip.Link, error)
 	// Used is Probe without counting others' probes.
 	Used(ctx context.Context, n int, wait time.Duration) (mac net.HardwareAddr, answered bool, err error)
+	// Await asks a host of the link until it answers, and reports whether it did.
+	Await(ctx context.Context, host netip.Addr) (bool, error)
 	// Watch delivers what happens to the address and its link.
 	Watch(ctx context.Context, sink func(vip.Event)) error
 	// RunAnnouncer tells the neighbours after every trigger while owned is true.

@@ -55,6 +55,7 @@ type loop struct {
 	address    Address
 	keeper     *keeper
 	fencing    *fencing
+	reunion    *reunion
 	history    *historian
 	heartbeats *heartbeats // nil: off
 	notifier   *notifier
@@ -83,6 +84,7 @@ type loop struct {
 	answered  time.Duration            // when etcd last answered with a quorum; 0: never
 	reign     reign                    // of whom the record names
 	lapsed    lapse                    // of whom it named before
+	cutOff    configs.Master           // who was last taken over from for silence
 	toldAgain time.Duration            // when tellAgain last did; 0: never
 	heard     map[string]time.Duration // by member: when its daemon was last heard
 	reasserts int64
@@ -222,6 +224,11 @@ func (l *loop) handle(ev any) {
 		l.fromEtcd(e)
 	case vip.Event:
 		l.fromLink(e)
+	case returned:
+		if e.host == l.cutOff.Address {
+			l.cutOff = configs.Master{}
+		}
+		l.tellNeighbours()
 	case linkIs:
 		l.linkIs(e)
 	case healthChanged:

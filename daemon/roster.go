@@ -90,10 +90,12 @@ func (l *loop) noteReign(v election.Glance, now time.Duration) {
 	if v.Known && !v.Absent && v.Bad == nil {
 		node = v.Record.Node
 	}
-	if node != l.reign.node {
-		l.lapsed = lapse{reign: l.reign, at: now}
-	}
+	was := l.reign
 	l.reign = reign{node: node, renewed: v.SeenAt}
+	if node != was.node {
+		l.lapsed = lapse{reign: was, at: now}
+		l.awaitCutOff(v.Record.Move)
+	}
 }
 
 // deadSince says since when a node is silent that lost the record because of that. Its presence outlives it by the time to live of the lease;

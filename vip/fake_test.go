@@ -99,6 +99,8 @@ func (k *fakeKernel) mainRoutes(netip.Addr) ([]routeInfo, error) {
 
 func (k *fakeKernel) addrs([]netip.Addr) ([]addrInfo, error) { return slices.Clone(k.as), nil }
 
+func (k *fakeKernel) neighbour(int, netip.Addr) (net.HardwareAddr, error) { return nil, errNoMAC }
+
 func (k *fakeKernel) remove(index int, p netip.Prefix) error {
 	k.calls = append(k.calls, "remove "+p.String())
 	if !k.stubborn {

@@ -19,6 +19,9 @@ type kernel interface {
 	// addrs lists every address of the namespace, on whatever link, that is of
 	// the family of one of those given, in the kernel's order.
 	addrs(like []netip.Addr) ([]addrInfo, error)
+	// neighbour is the MAC that a host of the link has or last had; errNoMAC if the
+	// kernel has given it up.
+	neighbour(index int, a netip.Addr) (net.HardwareAddr, error)
 	// prepare opens all that a change needs, so that apply is one system call.
 	prepare(as []assignment) (change, error)
 	// remove deletes one address from one link; absence is no error.

@@ -152,6 +152,24 @@ func (system) mainRoutes(a netip.Addr) ([]routeInfo, error) {
 	return out, err
 }
 
+func (system) neighbour(index int, a netip.Addr) (net.HardwareAddr, error) {
+	var ns []netlink.Neigh
+	err := with(func(h *netlink.Handle) (err error) {
+		ns, err = h.NeighList(index, family(a))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list neighbours: %w", err)
+	}
+	for _, n := range ns {
+		// An entry that failed has none.
+		if ip, ok := netip.AddrFromSlice(n.IP); ok && ip.Unmap() == a && len(n.HardwareAddr) == ethernetAddr {
+			return n.HardwareAddr, nil
+		}
+	}
+	return nil, errNoMAC
+}
+
 // routesOf flattens a route with several next hops.
 func routesOf(r netlink.Route, a netip.Addr) []routeInfo {
 	if r.Type != unix.RTN_UNICAST {

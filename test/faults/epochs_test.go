@@ -63,6 +63,12 @@ type epochs struct {
 }
 
 func newEpochs(t *testing.T, detection string) *epochs {
+	return &epochs{T: t, c: newHearing(t, detection), detection: detection}
+}
+
+// newHearing is a cluster of daemons that hear each other, and somebody who asks who
+// has the address on the wire.
+func newHearing(t *testing.T, detection string) *cluster.Cluster {
 	c := newCluster(t, cluster.Options{ExtraConfig: fmt.Sprintf("\n[election]\ndetection = %q", detection)})
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
@@ -72,7 +78,7 @@ func newEpochs(t *testing.T, detection string) *epochs {
 	if err := c.StartAsker(); err != nil {
 		t.Fatalf("start asker: %v", err)
 	}
-	return &epochs{T: t, c: c, detection: detection}
+	return c
 }
 
 // on plays one fault as often as -repeat says. On a busy machine the holder may have

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -62,36 +63,50 @@ func TestPartitionWithEtcdLeader(t *testing.T) {
 // TestOldNeighbour: a client is cut off together with the holder, from before another
 // one takes over until long after its first announcements.
 func TestOldNeighbour(t *testing.T) {
-	fault(t, "a client cut off with the old holder for 15 s, then healed", "it learns where the VIP is", func(s *scene) {
-		was := s.holder
-		s.try(was.Mute())
-		s.try(s.c.MuteClient())
-		var names []string
-		for _, n := range s.c.Others(was) {
-			names = append(names, n.Name)
-		}
-		to, err := s.c.Sampler.WaitHolder(s.ctx, takesOver, names...)
-		s.try(err)
-		s.passes(10500 * time.Millisecond)
-		s.holder = s.c.Node(to)
-		s.begin()
-		s.try(was.Unmute())
-		s.try(s.c.UnmuteClient(cluster.VIP4, was.MAC))
-		s.try(s.c.Witness.WaitAnswer(s.ctx, time.Minute, s.began, to))
-		first, _ := s.c.Witness.Answered(s.began)
-		s.Logf("the first answer came %v after the heal", first-s.began)
-		if first-s.began > oldNeighbour {
-			s.Errorf("clients kept the old holder's MAC for %v after the heal", first-s.began)
-		}
-		s.calm()
-		s.wantMoves(0)
-	})
+	const name, promise = "a client cut off with the old holder for 15 s, then healed", "it learns where the VIP is"
+	t.Run("off", func(t *testing.T) { fault(t, name, promise, oldNeighbour) })
+	for _, detection := range []string{"standard", "fast"} {
+		t.Run(detection, func(t *testing.T) {
+			c := newHearing(t, detection)
+			faultOn(t, func(t *testing.T) *scene { return newScene(t, c) }, name+", heartbeats "+detection, promise, func(s *scene) {
+				s.behindFence = leftover
+				oldNeighbour(s)
+			})
+		})
+	}
 }
 
-// oldNeighbour is long enough for the old holder's etcd member to be heard of again,
-// and shorter than the 30 s after which the holder announces itself anyway. The
-// client would ask by itself after 5 s and more.
-const oldNeighbour = 4 * time.Second
+func oldNeighbour(s *scene) {
+	was := s.holder
+	s.try(was.Mute())
+	s.try(s.c.MuteClient())
+	var names []string
+	for _, n := range s.c.Others(was) {
+		names = append(names, n.Name)
+	}
+	to, err := s.c.Sampler.WaitHolder(s.ctx, takesOver, names...)
+	s.try(err)
+	// Not in step with what the holder does every so often since it took over.
+	s.passes(10*time.Second + rand.N(time.Second))
+	s.holder = s.c.Node(to)
+	s.begin()
+	s.try(s.c.UnmuteClient(cluster.VIP4, was.MAC))
+	healed := cluster.Now()
+	s.try(was.Unmute())
+	s.try(s.c.Witness.WaitAnswer(s.ctx, time.Minute, s.began, to))
+	first, _ := s.c.Witness.Answered(s.began)
+	s.Logf("the first answer came %v after the heal", first-healed)
+	if first-healed > oldMAC {
+		s.Errorf("clients kept the old holder's MAC for %v after the heal", first-healed)
+	}
+	s.calm()
+	s.wantMoves(0)
+}
+
+// oldMAC is for how long a client may have it, on a busy machine. Where the new
+// holder does not ask for the old one, it is half a second and more without
+// heartbeats; a client would ask by itself after 5 s and more.
+const oldMAC = 300 * time.Millisecond
 
 func TestPartitionOfStandby(t *testing.T) {
 	fault(t, "silent partition of a standby, then healed", "stays", func(s *scene) {

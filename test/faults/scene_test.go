@@ -88,6 +88,11 @@ type scene struct {
 // measured. Each time begins with three healthy masters and ends with them.
 func fault(t *testing.T, name, promise string, body func(*scene)) {
 	t.Helper()
+	faultOn(t, open, name, promise, body)
+}
+
+func faultOn(t *testing.T, open func(*testing.T) *scene, name, promise string, body func(*scene)) {
+	t.Helper()
 	row := Row{Fault: name, Promise: promise}
 	for i := range *repeat {
 		ok := t.Run(fmt.Sprint(i+1), func(t *testing.T) {
