@@ -256,19 +256,32 @@ func (w *Wire) bind(ctx context.Context, own netip.Addr) (*socket, error) {
 	return &socket{own: own, conn: conn, raw: raw}, nil
 }
 
-// receive hears until the socket is closed.
+// receive hears until the socket is closed. The whole session is one read that is
+// never satisfied: what came while nobody waited is not waited for.
 func (w *Wire) receive(s *socket) error {
 	b := make([]byte, Size+1) // one more shows what is too long
-	for {
-		n, _, err := s.conn.ReadFromUDPAddrPort(b)
-		if errors.Is(err, net.ErrClosed) {
-			return nil
+	var failed error
+	err := s.raw.Read(func(fd uintptr) bool {
+		for {
+			n, err := hear(fd, b)
+			switch {
+			case err == 0:
+				w.take(b[:n])
+			case err == unix.EAGAIN:
+				return false
+			case err != unix.EINTR:
+				failed = err
+				return true
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("hear the other masters: %w", err)
-		}
-		w.take(b[:n])
+	})
+	if errors.Is(err, net.ErrClosed) {
+		return nil
 	}
+	if err = errors.Join(err, failed); err != nil {
+		return fmt.Errorf("hear the other masters: %w", err)
+	}
+	return nil
 }
 
 // take passes a datagram on, or counts why not.
@@ -392,18 +405,11 @@ func (w *Wire) way(p *peer) (*socket, netip.Addr) {
 func (s *socket) send(b []byte, to netip.AddrPort) error {
 	var failed error
 	err := s.raw.Write(func(fd uintptr) bool {
-		failed = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, sockaddr(to))
+		failed = speak(fd, b, to)
 		return true
 	})
 	if err = errors.Join(err, failed); err != nil {
 		return fmt.Errorf("send to %v: %w", to, err)
 	}
 	return nil
-}
-
-func sockaddr(to netip.AddrPort) unix.Sockaddr {
-	if to.Addr().Is4() {
-		return &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
-	}
-	return &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
 }

@@ -39,7 +39,7 @@ var confined = []struct {
 	{module + "/kubeadm/adopt", []string{"cmd/havipctl"}, true, "it stops and starts services as root: never in the daemon"},
 	{module + "/kubeadm", []string{"cmd/havipctl", "kubeadm/adopt", "kubeadm/check", "test/kubeadm"}, true, "it runs programs as root: never in the daemon"},
 	{module + "/kubeadm/check", []string{"cmd/havipctl", "test/kubeadm"}, true, "it asks programs, and what it tells is for a person: never in the daemon"},
-	{"unsafe", []string{"vip", "vip/fence"}, false, "only a timer and bpf(2), which the standard library lacks, are worth it"},
+	{"unsafe", []string{"vip", "vip/fence", "daemon", "election/heartbeat"}, false, "only for calls that the standard library lacks, timers and bpf(2), and for those of every beat that never wait, which it makes as if they did"},
 	{"net/http", []string{"daemon/…", "cmd/havipctl", "test/…"}, false, "the socket and the API server's health are the daemon's"},
 	{"log", []string{"test/…"}, false, "slog; the log package writes to a stderr that may block"},
 	{module + "/test/…", []string{"test/…"}, false, "what tests need is no part of what is installed"},
