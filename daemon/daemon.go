@@ -44,7 +44,7 @@ func Run(ctx context.Context, o Options) error {
 	// A log that nobody reads any more must not end us: Go dies of a broken pipe
 	// on stderr even where systemd has the signal ignored.
 	signal.Ignore(unix.SIGPIPE)
-	d := &daemon{Options: o, clock: SystemClock(), notifier: newNotifier(), wire: newWire, fences: systemFences(), restarting: askSystemd, logind: dialLogind}
+	d := &daemon{Options: o, clock: SystemClock(), notifier: newNotifier(), alarm: newAlarm, wire: newWire, fences: systemFences(), restarting: askSystemd, logind: dialLogind}
 	d.faces = newFaces(o.StateDir, d.clock, o.Log)
 	d.faces.vitals.version = o.Version
 	d.waiting("the daemon has just started", nil)
@@ -97,6 +97,7 @@ type daemon struct {
 	notifier *notifier
 	faces    *faces
 
+	alarm      func() alarm
 	wire       func(heartbeat.Config) Wire
 	fences     fences
 	restarting func(context.Context) (bool, error) // systemd is about to start this service again
@@ -175,7 +176,7 @@ func (d *daemon) elect(ctx, life context.Context, cfg *configs.Config, self conf
 
 func (d *daemon) newLoop(cfg *configs.Config, self configs.Master, timing election.Timing, lock Store, a Address) *loop {
 	l := &loop{
-		clock: d.clock, log: d.Log, box: newMailbox(), lock: lock, address: a, notifier: d.notifier,
+		clock: d.clock, log: d.Log, box: newMailbox(), alarm: d.alarm(), lock: lock, address: a, notifier: d.notifier,
 		announce: make(chan struct{}, 1), dropped: d.Dropped,
 		meter: d.faces.vitals.count(self.Name, cfg.VIPKey()), beat: &d.faces.vitals.beat,
 		cfg: cfg, self: self, version: d.Version, path: d.Config, process: incarnation(), timing: timing,

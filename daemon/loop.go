@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// pulse bounds how long the loop sleeps: timers do not count the time a
-	// machine was suspended, and the watchdog wants to be fed.
+	// pulse bounds how long the loop sleeps: the watchdog wants to be fed, and the
+	// runtime's timers do not count the time a machine was suspended.
 	pulse = 500 * time.Millisecond
 
 	// conflictEvery is how often a foreign claim of the address is answered by
@@ -49,6 +49,7 @@ type loop struct {
 	log     *slog.Logger
 	machine *election.Machine
 	box     *mailbox
+	alarm   alarm
 
 	lock       Lock
 	caller     *caller
@@ -145,11 +146,10 @@ const conflictsKept = 16
 // run is the loop. It ends when ctx does, or when the machine has let go of everything.
 func (l *loop) run(ctx context.Context, first []election.Action) error {
 	l.perform(first)
-	timer := time.NewTimer(pulse)
-	defer timer.Stop()
+	defer l.alarm.end()
 	for {
 		l.afterStep()
-		timer.Reset(l.sleep())
+		l.setAlarm()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -157,19 +157,18 @@ func (l *loop) run(ctx context.Context, first []election.Action) error {
 			for _, ev := range l.box.take() {
 				l.handle(ev)
 			}
-		case <-timer.C:
+		case <-l.alarm.rings():
 			l.step(election.Tick{})
 		}
 	}
 }
 
-func (l *loop) sleep() time.Duration {
-	next := l.machine.Next()
-	now := l.clock.Boot()
+func (l *loop) setAlarm() {
+	next, now := l.machine.Next(), l.clock.Boot()
 	if next-now > pulse || next < 0 {
-		return pulse
+		next = now + pulse
 	}
-	return max(next-now, 0)
+	l.alarm.set(max(next, now), now)
 }
 
 func (l *loop) now() election.Now {

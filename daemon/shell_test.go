@@ -98,6 +98,7 @@ func (b *bench) shell(name string) *shell {
 		Log: slog.New(slog.NewTextHandler(s.logged, nil)), Dropped: func() int64 { return 0 },
 	}}
 	s.d.notifier.send = s.sent.add
+	s.d.alarm = newRuntimeAlarm // of the test's own time
 	s.d.wire = b.ether.wire
 	s.fence = &fakeFence{note: s.kernel.note}
 	s.d.fences = s.fence.fences()
