@@ -81,17 +81,19 @@ func run(args []string, stderr *os.File) int {
 	return 0
 }
 
-// processors is how many the daemon computes on at once. It has little to
-// compute, and every further one is looked at, and gets a thread, whenever
-// something happens: at idle 16 cost half as much again as 2, and 1 MiB
-// (measured). A second one, so that nothing that computes keeps the loop waiting.
-const processors = 2
-
 // beSmall makes the runtime use little: the daemon lives beside an API server.
-// Setting the number of processors also ends the runtime's own look at it, once
-// a second.
+//
+// It computes on one processor at a time. A second one is looked at, and a thread is
+// woken for it, whenever something happens: with beats every 50 ms that cost a
+// third and more of all at idle. What computes keeps the loop waiting for no more
+// than with two: while the status was asked for without a pause, some 3000 times a
+// second, no beat was more than 3 ms late with one, and 4 ms with two (measured on
+// two processors). A call that blocks does not keep it waiting: the runtime takes
+// the processor away from it, within half a millisecond (measured).
+//
+// Setting the number also ends the runtime's own look at it, once a second.
 func beSmall() {
-	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), processors))
+	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(50) // a small heap is collected cheaply
 }
 
