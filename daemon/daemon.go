@@ -221,6 +221,9 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	}
 	address.Spare(spares(l.adopt.Stage))
 	l.fencing = d.newFencing(l, address, servedUntil(saved))
+	if saved != nil {
+		saved.Open = l.fencing.until()
+	}
 	var first []election.Action
 	l.machine, first = election.New(election.Config{
 		Node: l.self.Name, Incarnation: l.process, Timing: l.timing,

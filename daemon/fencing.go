@@ -89,6 +89,14 @@ func (f *fencing) set(until time.Duration) {
 	}
 }
 
+// until is 0 without a fence.
+func (f *fencing) until() time.Duration {
+	if f.fence == nil {
+		return 0
+	}
+	return f.fence.Until()
+}
+
 func (f *fencing) tend() {
 	if f.fence != nil {
 		f.fence.Tend()

@@ -64,7 +64,7 @@ func (f *fakeFence) Set(until time.Duration) {
 	f.until = until
 }
 
-func (f *fakeFence) deadline() time.Duration {
+func (f *fakeFence) Until() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.until
@@ -103,11 +103,11 @@ func TestFenced(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		n1 := b.fenced("n1").start()
 		b.until(first - time.Millisecond)
-		if v := n1.l.machine.View(); !v.Beats.Fence.OK || n1.fence.deadline() != 0 {
-			t.Errorf("before the election: %+v, open until %v", v.Beats.Fence, n1.fence.deadline())
+		if v := n1.l.machine.View(); !v.Beats.Fence.OK || n1.fence.Until() != 0 {
+			t.Errorf("before the election: %+v, open until %v", v.Beats.Fence, n1.fence.Until())
 		}
 		b.until(first + setTakes)
-		if got, want := n1.fence.deadline()-b.clock().Boot(), takeover*99/100; got > want || got < want-time.Second {
+		if got, want := n1.fence.Until()-b.clock().Boot(), takeover*99/100; got > want || got < want-time.Second {
 			t.Errorf("the holder's fence is open for %v, want about %v", got, want)
 		}
 		n1.stop()

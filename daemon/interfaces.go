@@ -83,6 +83,8 @@ type Address interface {
 type Fence interface {
 	// Set moves the instant. One that is over closes at once.
 	Set(until time.Duration)
+	// Until is that instant, also the one that the process before set.
+	Until() time.Duration
 	// Tend keeps a closed fence from opening by itself, as one that is forgotten does.
 	Tend()
 	// Attach puts the fence on a link; os.ErrNotExist means that there is no such link.

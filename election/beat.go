@@ -124,7 +124,7 @@ func (m *Machine) driveBeats() {
 
 func (m *Machine) beating() bool {
 	t := m.term
-	return t != nil && t.confirmed && (m.cfg.Detection.On() || t.bearing.epoch != "") &&
+	return t != nil && (t.confirmed && m.cfg.Detection.On() || t.bearing.epoch != "") &&
 		m.now.Boot < m.right()
 }
 
@@ -177,7 +177,7 @@ func (m *Machine) doubt(e *Epoch) string {
 		return "havipd is being restarted"
 	case e.PromiseMS != d.Promise.Milliseconds() || e.HoldMS != d.Hold.Milliseconds():
 		return "detection was changed"
-	case !m.fence.OK:
+	case !m.fence.OK && !m.kept():
 		return "no fence: " + m.fence.Reason
 	case !m.sameMembers(e.Members):
 		return "etcd's members have changed"
@@ -196,7 +196,7 @@ func (m *Machine) doubt(e *Epoch) string {
 		if h.verdict == Leaving && h.at > b.begun {
 			continue
 		}
-		if !m.reached(max(grace, b.acked[id]+e.Hold()*3/5)) {
+		if !m.reached(max(grace, max(b.acked[id], b.adopted)+e.Hold()*3/5)) {
 			n++
 		}
 	}

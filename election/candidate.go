@@ -29,6 +29,9 @@ func (m *Machine) driveCandidate() {
 	if m.seen.raw == "" && !m.claimed() && !m.nobodyAnswers() {
 		return
 	}
+	if !m.inherited() {
+		return
+	}
 	m.campaign()
 }
 

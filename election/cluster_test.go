@@ -206,6 +206,9 @@ func (n *node) judgeWrite(a Write) {
 	if r.Epoch != nil && r.Epoch.ID != n.m.term.bearing.epoch {
 		wait = min(wait, r.Epoch.firstPromise())
 	}
+	if s := n.saved; s != nil && n.m.term != nil && s.servable() > n.clock()+r.Hold()+ms {
+		n.c.t.Fatalf("%s writes at %v a record with a hold of %v, and the next process may serve until %v", n.cfg.Node, n.clock(), r.Hold(), s.servable())
+	}
 	end := n.until + KernelLateness
 	if !n.bare {
 		end = min(end, n.fence)
@@ -250,7 +253,13 @@ func (n *node) start() {
 	n.lives++
 	n.dead, n.frozen, n.inbox = false, false, nil
 	n.cfg.Incarnation = fmt.Sprintf("%s.%d", n.member, n.lives)
-	m, acts := New(n.cfg, Now{Boot: n.clock()}, n.saved, false)
+	saved := n.saved
+	if saved != nil {
+		s := *saved
+		s.Open = n.fence
+		saved = &s
+	}
+	m, acts := New(n.cfg, Now{Boot: n.clock()}, saved, false)
 	n.m = m
 	n.perform(acts)
 	n.event(Link{Present: true, Up: true})

@@ -82,6 +82,8 @@
 //     or a restart: it leaves the address alone until the old deadline, reads, and
 //     gains a new right by a transaction only. What was being given away is never
 //     adopted. A start without anything to adopt clears a leftover address first.
+//     Before an adopting process writes, it is saved that it may: it can be killed
+//     between the commit and the answer, and the next one must know the record.
 //  9. A release writes a free record. Only one that was seen to become free, live,
 //     is free now; found by a read, or absent, it is waited out like a held one.
 //  10. Before there is etcd a node may claim the address alone, on the conditions of
@@ -130,6 +132,20 @@
 //     taken over sooner than the long one of an epoch that nobody can prove dead. It
 //     begins another epoch once enough have answered without a break, the longer
 //     the shorter the last one lived.
+//  14. A process that follows one of the same boot goes on with its epoch, before
+//     etcd has told it anything: beats, counts answers and moves the fence, as long
+//     as the right of the one before is not over. How long that is tells the fence,
+//     which the kernel keeps, less the 0.09 promise that it is open for longer. It
+//     needs no look at the record, because a record never shows that an epoch lives;
+//     the answers do. What else rule 11 asks for is there. This node's member is one
+//     of the W, and has not abandoned the epoch in its former life: that waits for a
+//     promise after its own last beat, and the fence closed before. Nor does it in
+//     this one while the term lasts. The right that etcd gave is saved apart from
+//     the one that answers give, with the unknown writes counted in, and is no
+//     longer for the next process; if one of them replaced the record, a member that
+//     sees so denies, and who does not is waited for as by rule 3. Beats are numbered
+//     from the clock of the boot on, above all of the processes before: the others
+//     take none for an old one, and an answer to theirs is none to this process's.
 //
 // The ID of a write is the incarnation of its process, random for every start,
 // and a counter, which is as fresh as a random ID for each.

@@ -89,7 +89,8 @@ type bearing struct {
 	epoch string             // the one confirmed by this process; "": none
 	begun Instant            // SEND of the write that began it
 	acked map[string]Instant // by member: SEND of the newest beat that it acknowledged
-	saved Instant            // when the right that comes of it was last saved
+
+	adopted Instant // since when this process bears it; 0: it began it
 }
 
 // borne is until when acknowledgements bear the record's epoch, if a beat does
@@ -143,7 +144,6 @@ func (m *Machine) borneLimit(rec Record, sent Instant) Instant {
 	if rec.Epoch == nil {
 		return never
 	}
-	margin := func(d time.Duration) time.Duration { return time.Duration(clockMargin * float64(d)) }
 	return m.borne(rec, sent, margin(rec.Epoch.firstPromise()), margin(rec.Epoch.Promise()))
 }
 
@@ -155,12 +155,4 @@ func (m *Machine) acknowledged(from string, sent Instant) {
 		return
 	}
 	b.acked[from] = max(b.acked[from], sent)
-	// So that the next process of this boot knows how long it may go on. A short
-	// hold would be over before that one runs.
-	if every := max(e.Hold()/4, saveEvery); e.Hold() >= 4*saveEvery && m.now.Boot >= b.saved+every {
-		b.saved = m.now.Boot
-		m.save(0, m.state(false))
-	}
 }
-
-const saveEvery = 250 * time.Millisecond

@@ -9,11 +9,11 @@ const fenceStep = 10 * time.Millisecond
 // right may be gone (rule 12). The instant is absolute, so what a frozen process
 // writes late is an old one and does no harm.
 func (m *Machine) driveFence() {
-	if !m.fence.OK {
+	if !m.fence.OK && !m.kept() {
 		return
 	}
 	switch {
-	case m.claimed() || m.serving() && m.term.confirmed:
+	case m.claimed() || m.serving() && (m.term.confirmed || m.term.bearing.epoch != ""):
 		if until := m.fenceLimit(); m.fenced == unset || until > m.fenced+fenceStep || until < m.fenced {
 			m.setFence(until)
 		}
@@ -21,6 +21,15 @@ func (m *Machine) driveFence() {
 		m.setFence(0)
 	}
 }
+
+// kept: nobody has looked yet whether the fence that the process before this one
+// left is on the link. Its deadline can be moved meanwhile.
+func (m *Machine) kept() bool {
+	return m.fence.Reason == notAttached && m.term != nil && m.term.bearing.adopted != 0
+}
+
+// notAttached is why there is no fence before the first look.
+const notAttached = "not attached yet"
 
 func (m *Machine) setFence(until Instant) {
 	m.fenced = until
@@ -43,5 +52,5 @@ func (m *Machine) lifeCap() Instant {
 	if m.term == nil || m.term.rec.Epoch == nil {
 		return never
 	}
-	return m.now.Boot + time.Duration(clockMargin*float64(m.cfg.Timing.Takeover))
+	return m.now.Boot + margin(m.cfg.Timing.Takeover)
 }

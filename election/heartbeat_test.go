@@ -320,24 +320,101 @@ func TestFenceWithinThePromises(t *testing.T) {
 	}
 }
 
-// What is saved in an epoch lets the next process keep the address, and never
-// promises more than is acknowledged.
+// What is left in an epoch lets the next process go on with it, as long as the
+// right lasts, before etcd has told it anything.
 func TestCrashInAnEpoch(t *testing.T) {
-	c := beating(t, 3, StandardDetection())
-	a := c.nodes[0]
-	for range 300 {
-		c.run(11 * ms)
-		if a.saved.Right > a.m.right() {
-			t.Fatalf("saved until %v, the right is %v", a.saved.Right, a.m.right())
+	for _, d := range []Detection{StandardDetection(), FastDetection()} {
+		for _, size := range []int{3, 5} {
+			c := beating(t, size, d)
+			a, id := c.nodes[0], c.record().Epoch.ID
+			for range 300 {
+				c.run(11 * ms)
+				if a.saved.Right > a.m.right() {
+					t.Fatalf("promise %v: saved until %v, the right is %v", d.Promise, a.saved.Right, a.m.right())
+				}
+			}
+			for range 3 {
+				right := a.m.right()
+				a.crash()
+				c.run(d.Hold / 3)
+				c.stall = c.now + 2*d.Hold
+				a.start()
+				if r := a.m.right(); r > right || r < right-2*fenceStep {
+					t.Fatalf("promise %v: adopted until %v, the right was until %v", d.Promise, r, right)
+				}
+				gap := false
+				c.runUntil(4*d.Hold, func() bool { gap = gap || !a.answers(); return false })
+				if e := c.record().Epoch; gap || c.holder() != a || e == nil || e.ID != id || !a.m.term.confirmed {
+					t.Fatalf("promise %v, %d masters: closed or off the link: %v; the record is %s", d.Promise, size, gap, c.etcd)
+				}
+			}
 		}
 	}
+}
+
+// Whoever comes when the right is over does not go on with the epoch: this node may
+// have abandoned it itself.
+func TestCrashInAnEpochForLong(t *testing.T) {
+	c := beating(t, 3, FastDetection())
+	a, id := c.nodes[0], c.record().Epoch.ID
+	c.nodes[1].crash()
+	c.nodes[2].frozen = true
+	right := a.m.right()
 	a.crash()
-	c.run(300 * ms)
+	c.run(right - a.clock())
 	a.start()
-	gap := false
-	c.runUntil(20*ms, func() bool { gap = gap || !a.answers(); return c.record().Epoch == nil })
-	if gap || c.holder() != a || c.record().Epoch != nil {
-		t.Errorf("off the link: %v; the record is %s", gap, c.etcd)
+	if a.m.term != nil {
+		t.Fatalf("adopts until %v at %v", a.m.right(), a.clock())
+	}
+	before := a.count(Beat)
+	c.runUntil(100*ms, func() bool { return c.record().Epoch == nil })
+	if e := c.record().Epoch; e != nil || a.count(Beat) > before {
+		t.Errorf("the epoch %s goes on: %s", id, c.etcd)
+	}
+}
+
+// An answer to a beat of the process before is none to one of this process.
+func TestAckOfTheProcessBefore(t *testing.T) {
+	c := beating(t, 3, FastDetection())
+	a := c.nodes[0]
+	c.net = func(_, to *node, m Message) time.Duration {
+		if m.Kind == Ack && to == a {
+			return 60 * ms
+		}
+		return ms
+	}
+	c.run(300 * ms)
+	right := a.m.right()
+	a.crash()
+	c.run(20 * ms)
+	a.start()
+	c.run(55 * ms) // its own first beat is not answered yet
+	if r := a.m.right(); r > right {
+		t.Errorf("the right lasts until %v by answers to the process before, whose own was until %v", r, right)
+	}
+}
+
+// A write of the adopting process that was committed is known as this node's own
+// by the one after it, whenever the former died.
+func TestKilledTwice(t *testing.T) {
+	for _, d := range []Detection{{}, StandardDetection(), FastDetection()} {
+		for after := time.Duration(0); after < 20*ms; after += ms {
+			c := newCluster(t, 3, d)
+			if d.On() {
+				c = beating(t, 3, d)
+			}
+			a := c.nodes[0]
+			for range 3 {
+				a.crash()
+				c.run(10 * ms)
+				a.start()
+				c.run(after)
+			}
+			c.run(200 * ms)
+			if c.holder() != a || c.record().Move.Reason != "there was no record" {
+				t.Fatalf("promise %v, killed after %v: the record is %s", d.Promise, after, c.etcd)
+			}
+		}
 	}
 }
 

@@ -48,6 +48,8 @@ type Machine struct {
 	claim  claim
 	past   string      // ID of the last confirmed write of a term that lapsed
 	saved  *SavedState // what an earlier process left and this one may still adopt
+	heir   uint64      // Seq of the Save that names this process as its heir; 0: it is done
+	heirBy Instant     // no longer is it waited for
 	writes []write     // mine, not settled
 	forced forced      // an operator's release under way
 
@@ -158,8 +160,10 @@ func New(cfg Config, now Now, saved *SavedState, drained bool) (*Machine, []Acti
 	m.why = "just started"
 	m.fenced = unset
 	m.health.OK = true
-	m.fence = Fence{Reason: "not attached yet"}
-	m.beats = beats{heard: map[string]heard{}, steady: never, calm: calmFirst}
+	m.fence = Fence{Reason: notAttached}
+	// Above all that the process before this one sent, a nanosecond each: an answer to
+	// one of its beats is none to a beat of this one.
+	m.beats = beats{seq: uint64(now.Boot), heard: map[string]heard{}, steady: never, calm: calmFirst}
 	m.link = Link{Reason: "not looked at yet"}
 	m.adopt(saved)
 	m.emit(FindAddress{})

@@ -1,6 +1,9 @@
 package election
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // observe takes in a value of the record. It only ever restarts a wait or ends
 // a term that is being adopted: a right comes from a transaction (wrote) or
@@ -105,7 +108,7 @@ func (m *Machine) savedMine(rec Record) bool {
 	}
 	was, n, ok1 := splitID(m.saved.ID)
 	is, k, ok2 := splitID(rec.ID)
-	return ok1 && ok2 && was == is && k >= n
+	return ok1 && ok2 && (was == is && k >= n || slices.Contains(m.saved.Heirs, is))
 }
 
 // forgetPast drops the claim on a lapsed term once somebody else's record is seen.

@@ -69,7 +69,7 @@ func (m *Machine) settle() {
 // kernelSpan is how long after its send a record lets the kernel keep the
 // address, for other nodes' clocks that run 1 % fast.
 func kernelSpan(rec Record) time.Duration {
-	return time.Duration(clockMargin * float64(rec.Takeover()))
+	return margin(rec.Takeover())
 }
 
 // right is the instant at which this node must have stopped serving: that of
@@ -80,12 +80,21 @@ func (m *Machine) right() Instant {
 		return m.claim.until
 	}
 	t := m.term
-	r := min(t.right, m.borneRight(t.rec, t.sent))
+	r := min(m.plainRight(), m.borneRight(t.rec, t.sent))
+	for _, w := range m.writes {
+		r = min(r, m.borneRight(w.rec, w.sent))
+	}
+	return r
+}
+
+// plainRight is the part of the right that hangs on etcd alone.
+func (m *Machine) plainRight() Instant {
+	r := m.term.right
 	for _, w := range m.writes {
 		if w.gives {
 			return 0
 		}
-		r = min(r, w.sent+w.rec.Hold(), m.borneRight(w.rec, w.sent))
+		r = min(r, w.sent+w.rec.Hold())
 	}
 	return r
 }
@@ -182,7 +191,7 @@ func (m *Machine) driveTerm() {
 		m.keepReading(0)
 		return
 	}
-	if !m.reached(m.renewalDue(turn)) || !m.readyToWrite() {
+	if !m.reached(m.renewalDue(turn)) || !m.readyToWrite() || !m.inherited() {
 		return
 	}
 	rec := m.nextRecord(turn)
@@ -302,7 +311,7 @@ func (m *Machine) prepareShorter(rec Record) bool {
 	if t.shorten == 0 {
 		t.shorten = m.newSeq()
 		s := m.state(false)
-		s.Right, s.Limit = min(s.Right, right), min(s.Limit, limit)
+		s.Right, s.Plain, s.Limit = min(s.Right, right), min(s.Plain, right), min(s.Limit, limit)
 		m.reachSince = reach{}
 		m.save(t.shorten, s)
 	}

@@ -395,4 +395,18 @@ type SavedState struct {
 	Limit     Instant `json:"limit"`           // by when the kernel must have removed it
 	GivenAway bool    `json:"given_away"`      // a write that gives the record away is about to be sent
 	Claim     Instant `json:"claim,omitempty"` // without a record: until when a claim lasts
+
+	// Heirs are the incarnations that adopted the record since and may have written
+	// it, without one that knew so.
+	Heirs []string `json:"heirs,omitempty"`
+
+	// In an epoch, what the next process needs to go on with it. Right counts the
+	// acknowledgements of then, Plain counts none.
+	Epoch *Epoch  `json:"epoch,omitempty"`
+	Begun Instant `json:"begun,omitempty"` // SEND of the write that began it
+	Plain Instant `json:"plain,omitempty"`
+
+	// Open is until when the kernel's fence is open by itself, which tells how new
+	// the acknowledgements were. The kernel keeps it, not the file.
+	Open Instant `json:"-"`
 }

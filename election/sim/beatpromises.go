@@ -241,18 +241,31 @@ func runBeatsRestart(w *World) {
 	w.comesBack()
 }
 
-// One that is killed and back within the promise keeps it too.
+// One that is killed and back within the promise keeps it too, and its epoch, though
+// it may be killed once more meanwhile.
 func runBeatsKilled(w *World) {
 	w.settled = true
 	h := w.awaitEpoch(firstPromise)
 	if h == nil {
 		return
 	}
+	epoch := w.stats.Epochs
+	part := func(most float64) time.Duration { return w.between(0, time.Duration(most*float64(h.detect.Hold))) }
 	w.fault("daemon of %s is killed and started again", h.id)
 	h.kill("SIGKILL")
-	w.after(w.between(0, 300*ms), h.start)
-	w.keeps(8*sec, "a kill of its daemon")
-	w.comesBack()
+	again := part(0.25)
+	w.after(again, h.start)
+	if w.chance(0.5) {
+		life := min(part(0.12), 40*ms)
+		w.fault("and killed after %v", life)
+		w.after(again+life, func() { h.kill("SIGKILL") })
+		w.after(again+life+part(0.15), h.start)
+	}
+	w.keeps(h.detect.Hold+300*ms, "a kill of its daemon")
+	if w.stats.Epochs != epoch || !w.inEpoch() {
+		w.violate("P3: the epoch ended by a kill of its daemon")
+	}
+	w.keeps(8*sec, "the time after a kill of its daemon")
 }
 
 func runBeatsHandover(w *World) {

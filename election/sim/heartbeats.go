@@ -66,13 +66,6 @@ func (w *World) withFights() {
 	w.withMembers(size)
 }
 
-func (w *World) withStandardBeats() {
-	w.withCalmBeats()
-	for _, n := range w.nodes {
-		n.setDetection(election.StandardDetection())
-	}
-}
-
 // beatFaults are what can go wrong between the daemons, beside all the rest.
 func (w *World) beatFaults() []func(*node) {
 	return []func(*node){

@@ -16,18 +16,18 @@ var beatMutants = []mutant{
 		{"epoch.go", "need := e.Acks - 1", "need := e.Acks - 2"},
 	}, beatEdges},
 	{"the record's own hold is enough in an epoch", []edit{
-		{"term.go", "r := min(t.right, m.borneRight(t.rec, t.sent))", "r := t.right"},
+		{"term.go", "r := min(m.plainRight(), m.borneRight(t.rec, t.sent))", "r := m.plainRight()\n\t_ = t"},
 		{"term.go", "l = min(l, m.borneLimit(m.term.rec, m.term.sent))", "_ = l"},
 	}, beatEdges},
 	{"what nobody vouches for is denied only by word", []edit{
 		{"beat.go", "if e.Verdict != Denied && e.Epoch != \"\" &&", "if e.Epoch != \"\" &&"},
 	}, beatFights},
 	{"an epoch that may have begun unnoticed does not bind", []edit{
-		{"term.go", "r = min(r, w.sent+w.rec.Hold(), m.borneRight(w.rec, w.sent))", "r = min(r, w.sent+w.rec.Hold())"},
+		{"term.go", "r = min(r, m.borneRight(w.rec, w.sent))", "_ = w"},
 		{"term.go", "l = min(l, m.borneLimit(w.rec, w.sent))", "_ = w"},
 	}, "heartbeats: an epoch begins unnoticed"},
 	{"an epoch does not bind while the plain record after it is under way", []edit{
-		{"term.go", "r := min(t.right, m.borneRight(t.rec, t.sent))", "r := t.right\n\tif len(m.writes) == 0 {\n\t\tr = min(r, m.borneRight(t.rec, t.sent))\n\t}"},
+		{"term.go", "r := min(m.plainRight(), m.borneRight(t.rec, t.sent))", "r := m.plainRight()\n\tif len(m.writes) == 0 {\n\t\tr = min(r, m.borneRight(t.rec, t.sent))\n\t}"},
 		{"term.go", "l = min(l, m.borneLimit(m.term.rec, m.term.sent))", "if len(m.writes) == 0 {\n\t\tl = min(l, m.borneLimit(m.term.rec, m.term.sent))\n\t}"},
 	}, beatEdges},
 	{"the first hold counts from the confirmation", []edit{
@@ -67,7 +67,7 @@ var beatMutants = []mutant{
 	{"a right that has ended comes back with the next answer", []edit{
 		{"term.go", "m.leave.step >= stepGive) || !m.reached(m.right()) {", "m.leave.step >= stepGive) || !m.reached(m.term.right) {"},
 		{"epoch.go", "|| m.now.Boot >= m.right() || !slices.Contains", "|| !slices.Contains"},
-		{"beat.go", "(m.cfg.Detection.On() || t.bearing.epoch != \"\") &&\n\t\tm.now.Boot < m.right()", "(m.cfg.Detection.On() || t.bearing.epoch != \"\")"},
+		{"beat.go", "(t.confirmed && m.cfg.Detection.On() || t.bearing.epoch != \"\") &&\n\t\tm.now.Boot < m.right()", "(t.confirmed && m.cfg.Detection.On() || t.bearing.epoch != \"\")"},
 		{"beat.go", "\t\tm.ownBeat(epoch)\n", "\t\t_ = m.ownBeat\n"},
 		{"abandon.go", "m.term != nil || m.members.Self", "m.term != nil && m.now.Boot < m.right() || m.members.Self"},
 	}, beatFights},
@@ -81,7 +81,7 @@ var beatMutants = []mutant{
 		{"term.go", "l = min(l, m.borneLimit(m.term.rec, m.term.sent))", "_ = l"},
 	}, "heartbeats: frozen holder"},
 	{"an epoch needs no fence", []edit{
-		{"beat.go", "case !m.fence.OK:\n\t\treturn \"no fence: \" + m.fence.Reason\n\tcase !m.sameMembers(e.Members):", "case !m.sameMembers(e.Members):"},
+		{"beat.go", "case !m.fence.OK && !m.kept():\n\t\treturn \"no fence: \" + m.fence.Reason\n\tcase !m.sameMembers(e.Members):", "case !m.sameMembers(e.Members):"},
 		{"beat.go", "case !m.fence.OK:\n\t\treturn \"no fence: \" + m.fence.Reason\n\tcase !slices", "case !slices"},
 		{"fence.go", "if !m.fence.OK {\n\t\tl =", "if false {\n\t\tl ="},
 	}, beatChaos},
@@ -107,9 +107,22 @@ var beatMutants = []mutant{
 	{"a handover keeps the epoch", []edit{
 		{"leave.go", "rec.Since, rec.Renewal = m.now.Wall, 0\n\tif l.offer", "rec.Since, rec.Renewal = m.now.Wall, 0\n\trec.Mode, rec.Epoch = m.term.rec.Mode, m.term.rec.Epoch\n\tif l.offer"},
 	}, "heartbeats: handover"},
-	{"the next process goes on with the epoch", []edit{
-		{"saved.go", "m.term.raw, m.term.rec = s.raw, s.rec\n", "m.term.raw, m.term.rec = s.raw, s.rec\n\tif e := s.rec.Epoch; e != nil {\n\t\tm.term.confirmed, m.term.right, m.term.limit = true, m.now.Boot+s.rec.Hold(), m.now.Boot+s.rec.Hold()\n\t\tm.bear(nil, e, m.now.Boot)\n\t}\n"},
+	{"the next process goes on with the epoch that it reads", []edit{
+		{"saved.go", "m.found(s.raw, s.rec)\n", "m.term.raw, m.term.rec = s.raw, s.rec\n\tif e := s.rec.Epoch; e != nil {\n\t\tm.term.confirmed, m.term.right, m.term.limit = true, m.now.Boot+s.rec.Hold(), m.now.Boot+s.rec.Hold()\n\t\tm.bear(nil, e, m.now.Boot)\n\t}\n"},
+		{"saved.go", "if s.Epoch != nil {\n\t\tm.term.rec", "if false {\n\t\tm.term.rec"},
 	}, beatEdges},
+	{"the next process takes the fence for as old as the acknowledgements", []edit{
+		{"saved.go", "s.Open - margin(e.Promise())", "s.Open"},
+	}, beatFights},
+	{"the next process goes on when the right of the one before is over", []edit{
+		{"saved.go", "s.Open - margin(e.Promise())", "max(s.Open, 1) - margin(e.Promise()) + 2*e.Promise()"},
+	}, beatFights},
+	{"the next process does not count on for its beats", []edit{
+		{"machine.go", "beats{seq: uint64(now.Boot), heard", "beats{heard"},
+	}, "heartbeats: kill"},
+	{"the next process does not say that it may write", []edit{
+		{"saved.go", "c.Heirs = append(slices.Clone(s.Heirs), m.cfg.Incarnation)", "c.Heirs = slices.Clone(s.Heirs)"},
+	}, "heartbeats: kill"},
 	{"a daemon that leaves does not wait for what it promised", []edit{
 		{"leave.go", "&& !m.offered() && !m.relied())", "&& !m.offered())"},
 	}, "heartbeats: upgrade with a slow etcd"},

@@ -72,7 +72,7 @@ var mutants = []mutant{
 		{"candidate.go", "m.seen.raw == \"\" && !m.claimed() && !m.nobodyAnswers()", "false && !m.nobodyAnswers()"},
 	}, "a cluster is made"},
 	{"adoption gives a new right without a transaction", []edit{
-		{"saved.go", "m.term = &term{right: s.Right, limit: s.Limit,", "m.term = &term{confirmed: true, right: m.now.Boot + m.cfg.Timing.Hold, limit: m.now.Boot + m.cfg.Timing.Takeover,"},
+		{"saved.go", "m.term = &term{right: s.servable(), limit: s.Limit,", "m.term = &term{confirmed: true, right: m.now.Boot + m.cfg.Timing.Hold, limit: m.now.Boot + m.cfg.Timing.Takeover,"},
 	}, ""},
 	{"an offer counts from when it is taken up", []edit{
 		{"observe.go", "sent := m.offer.sent", "sent := m.now.Boot"},
@@ -84,7 +84,7 @@ var mutants = []mutant{
 		{"address.go", "if e.Present {", "if false {"},
 	}, ""},
 	{"writes that shorten are not counted", []edit{
-		{"term.go", "r = min(r, w.sent+w.rec.Hold(), m.borneRight(w.rec, w.sent))", "_ = w"},
+		{"term.go", "r = min(r, w.sent+w.rec.Hold())", "_ = w"},
 		{"term.go", "if m.shortens(rec) && !m.prepareShorter(rec) {", "if false {"},
 		{"term.go", "l = min(l, w.sent+kernelSpan(w.rec))", "_ = w"},
 	}, ""},

@@ -125,6 +125,7 @@ func (n *node) start() {
 	var saved *election.SavedState
 	if n.run != nil {
 		c := *n.run
+		c.Open = n.fence.until
 		saved = &c
 	}
 	var acts []election.Action

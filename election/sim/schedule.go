@@ -58,7 +58,7 @@ var kinds = []struct {
 	{"heartbeats: upgrade with a slow etcd", 2, (*World).withCalmBeats, runBeatsUpgrade},
 	{"heartbeats: blocked port", 2, (*World).withCalmBeats, runBeatsBlocked},
 	{"heartbeats: restart", 2, (*World).withCalmBeats, runBeatsRestart},
-	{"heartbeats: kill", 2, (*World).withStandardBeats, runBeatsKilled},
+	{"heartbeats: kill", 4, (*World).withCalmBeats, runBeatsKilled},
 	{"heartbeats: handover", 3, (*World).withCalmBeats, runBeatsHandover},
 	{"heartbeats: members", 2, (*World).withCalmBeats, runBeatsMembers},
 	{"heartbeats: idle", 1, (*World).withCalmBeats, runBeatsIdle},
