@@ -48,6 +48,7 @@ func Run(ctx context.Context, o Options) error {
 	d.faces = newFaces(o.StateDir, d.clock, o.Log)
 	d.faces.vitals.version = o.Version
 	d.waiting("the daemon has just started", nil)
+	brake(ctx, o.RunDir, d.clock.Boot())
 
 	// What serves the node outlives ctx: handing over needs some time after it.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))

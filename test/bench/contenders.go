@@ -40,7 +40,7 @@ const (
 )
 
 // havipRestart is RestartSec of havipd's unit; plain gets the same.
-const havipRestart = 100 * time.Millisecond
+const havipRestart = 20 * time.Millisecond
 
 var contenders = []contender{
 	{name: "havip-off", title: "havip off", prepare: havip("off"), restart: havipRestart, unrest: havipUnrest("plain"), etcd: true, alone: true},

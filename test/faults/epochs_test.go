@@ -130,6 +130,15 @@ func (e *epochs) another(s *scene) {
 	e.waitEpoch(s, func(rec election.Record) bool { return rec.Epoch.ID != was })
 }
 
+// later waits until the epoch's record was renewed so many times.
+func (e *epochs) later(s *scene, renewal uint64, times uint64) {
+	s.Helper()
+	e.waitEpoch(s, func(rec election.Record) bool { return rec.Renewal >= renewal+times })
+	if e.epoch != e.before.Epoch.ID {
+		s.Errorf("the epoch is %s, want that of before, %s", e.epoch, e.before.Epoch.ID)
+	}
+}
+
 func (e *epochs) waitEpoch(s *scene, ok func(election.Record) bool) {
 	s.Helper()
 	began, begun := cluster.Now(), 0
@@ -225,12 +234,15 @@ func (e *epochs) stop() {
 	})
 }
 
+// havipRestart is RestartSec of havipd's unit.
+const havipRestart = 20 * time.Millisecond
+
 func (e *epochs) kill() {
-	e.on("daemon killed (SIGKILL), restarted after 0.1 s", "stays, and an epoch comes back", anywhere, func(s *scene) bool {
-		s.holder.Supervise(100 * time.Millisecond)
+	e.on("daemon killed (SIGKILL), restarted after 20 ms", "stays, and so does its epoch", anywhere, func(s *scene) bool {
+		s.holder.Supervise(havipRestart)
 		starts := s.holder.HavipdStarts()
 		s.try(s.holder.KillHavipd())
-		e.another(s)
+		e.later(s, e.before.Renewal, 3) // by the process that follows
 		s.holder.Supervise(-1)
 		if s.holder.HavipdStarts() != starts+1 {
 			s.Errorf("the daemon was restarted %d times, want once", s.holder.HavipdStarts()-starts)
@@ -259,7 +271,7 @@ func (e *epochs) killStandbys() {
 	e.on("both standbys' daemons killed (SIGKILL) and restarted", "stays, and an epoch comes back", anywhere, func(s *scene) bool {
 		var both errgroup.Group
 		for _, n := range s.c.Others(s.holder) {
-			n.Supervise(100 * time.Millisecond)
+			n.Supervise(havipRestart)
 			both.Go(n.KillHavipd)
 		}
 		s.try(both.Wait())
