@@ -300,7 +300,6 @@ func runBeatsMembers(w *World) {
 // runBeatsIdle: an epoch in which nothing happens costs next to nothing.
 func runBeatsIdle(w *World) {
 	w.settled = true
-	w.lossless = true // two in succession of one peer, in 20 s, end an epoch once in some thousand schedules
 	if w.awaitEpoch(firstPromise) == nil {
 		return
 	}

@@ -30,7 +30,7 @@ func (w *World) datagram(from *node, a election.Send) {
 }
 
 func (w *World) carry(from, to *node, m election.Message) {
-	if w.chance(w.loss()) || w.walls[wall{from, to}] {
+	if w.loses(from, to) || w.walls[wall{from, to}] {
 		return
 	}
 	gen := to.gen
@@ -51,15 +51,24 @@ func (w *World) carry(from, to *node, m election.Message) {
 	})
 }
 
-// loss is the share of datagrams that a wire without faults loses.
-func (w *World) loss() float64 {
-	switch {
-	case w.lossless:
-		return 0
-	case w.settled:
-		return 0.0003
+// loses: where little goes wrong, two that follow each other are not lost between the
+// same nodes. That would be trouble of its own, in which a fast epoch ends.
+func (w *World) loses(a, b *node) bool {
+	if !w.settled {
+		return w.chance(max(w.lossy, 0.02))
 	}
-	return max(w.lossy, 0.02)
+	if !w.chance(0.0003) {
+		return false
+	}
+	if b.id < a.id {
+		a, b = b, a
+	}
+	last, before := w.lost[wall{a, b}]
+	if before && w.now < last+sec {
+		return false
+	}
+	w.lost[wall{a, b}] = w.now
+	return true
 }
 
 // flight is how long a datagram is under way.

@@ -37,10 +37,10 @@ type World struct {
 	beats       bool             // daemons hear each other, and etcd's membership may change
 	homes       map[string]*node // by member ID, also of those that are members no more
 	walls       map[wall]bool
-	lossy       float64       // share of datagrams that are lost
-	lossless    bool          // none are
-	echo        time.Duration // every datagram comes a second time, within this time; 0: none does
-	beginning   func(*node)   // called once, when a node asks for an epoch to begin
+	lossy       float64                // share of datagrams that are lost
+	lost        map[wall]time.Duration // when the last one was, either way
+	echo        time.Duration          // every datagram comes a second time, within this time; 0: none does
+	beginning   func(*node)            // called once, when a node asks for an epoch to begin
 	membersMade int
 
 	settled bool // faults are over
@@ -123,7 +123,7 @@ func (w *World) run(t time.Duration) {
 }
 
 func newWorld(rng *rand.Rand, n int, timing func(i int) election.Timing) *World {
-	w := &World{rng: rng}
+	w := &World{rng: rng, lost: map[wall]time.Duration{}}
 	w.etcd.w = w
 	for i := range n {
 		w.nodes = append(w.nodes, newNode(w, i, timing(i)))
