@@ -5,29 +5,33 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
+// waited is for how long a start at that reading of the clock is held back.
+func waited(t *testing.T, ctx context.Context, dir string, now time.Duration) (d time.Duration) {
+	synctest.Test(t, func(*testing.T) {
+		began := time.Now()
+		brake(ctx, dir, now)
+		d = time.Since(began)
+	})
+	return d
+}
+
 // Only a process that is the last of many within a short time waits.
 func TestBrake(t *testing.T) {
-	gone, cancel := context.WithCancel(context.Background())
-	cancel()
-	waits := func(dir string, now time.Duration) bool {
-		began := time.Now()
-		brake(context.Background(), dir, now)
-		return time.Since(began) >= startPause
-	}
 	for name, c := range map[string]struct {
 		before string // the file
 		now    time.Duration
-		want   bool
+		want   time.Duration
 	}{
-		"the first":               {"", time.Hour, false},
-		"the fourth":              {"[3600000000000,3600100000000,3600200000000]", time.Hour + time.Second, false},
-		"the fifth":               {"[3600000000000,3600100000000,3600200000000,3600300000000]", time.Hour + time.Second, true},
-		"the fifth, much later":   {"[3600000000000,3600100000000,3600200000000,3600300000000]", time.Hour + time.Minute, false},
-		"after many, long before": {"[1,2,3,4,5]", time.Hour, false},
-		"no JSON":                 {"[1,", time.Hour, false},
+		"the first":               {"", time.Hour, 0},
+		"the fourth":              {"[3600000000000,3600100000000,3600200000000]", time.Hour + time.Second, 0},
+		"the fifth":               {"[3600000000000,3600100000000,3600200000000,3600300000000]", time.Hour + time.Second, startPause},
+		"the fifth, much later":   {"[3600000000000,3600100000000,3600200000000,3600300000000]", time.Hour + time.Minute, 0},
+		"after many, long before": {"[1,2,3,4,5]", time.Hour, 0},
+		"no JSON":                 {"[1,", time.Hour, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -36,25 +40,23 @@ func TestBrake(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got := waits(dir, c.now); got != c.want {
-				t.Errorf("waits: %v, want %v", got, c.want)
+			if got := waited(t, context.Background(), dir, c.now); got != c.want {
+				t.Errorf("waits %v, want %v", got, c.want)
 			}
 		})
 	}
-	t.Run("a loop", func(t *testing.T) {
-		dir, n := t.TempDir(), 0
-		for i := range 12 {
-			began := time.Now()
-			brake(gone, dir, time.Hour+time.Duration(i)*50*time.Millisecond)
-			if time.Since(began) < startPause {
-				n++
-			}
+}
+
+func TestBrakeInALoop(t *testing.T) {
+	dir := t.TempDir()
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	for i := range 12 {
+		if got := waited(t, gone, dir, time.Hour+time.Duration(i)*50*time.Millisecond); got != 0 {
+			t.Errorf("start %d is told to end and waits %v", i, got)
 		}
-		if n != 12 {
-			t.Error("waits although it is told to end")
-		}
-		if !waits(dir, time.Hour+time.Second) {
-			t.Error("the thirteenth does not wait")
-		}
-	})
+	}
+	if got := waited(t, context.Background(), dir, time.Hour+time.Second); got != startPause {
+		t.Errorf("the thirteenth waits %v, want %v", got, startPause)
+	}
 }
