@@ -163,6 +163,8 @@ func (m *Machine) addressLost() {
 	switch {
 	case a.op == opSet:
 		a.lost = true
+	case m.term != nil && !m.term.confirmed:
+		a.lostAt = m.now.Boot // nothing is set before it is confirmed
 	case a.op == opNone && a.state == present:
 		// The news may be older than the last set call: not known to be absent.
 		a.state, a.from = maybe, 0

@@ -146,6 +146,11 @@
 //     sees so denies, and who does not is waited for as by rule 3. Beats are numbered
 //     from the clock of the boot on, above all of the processes before: the others
 //     take none for an old one, and an answer to theirs is none to this process's.
+//     What is saved may be of an epoch before, if the disk has taken nothing since,
+//     and the fence open by what came after it. So no address is set before etcd has
+//     confirmed the record: what the kernel has of the one before lasts no longer
+//     than its own writes allowed. When that is gone the term ends, and the others
+//     are not kept from the address.
 //
 // The ID of a write is the incarnation of its process, random for every start,
 // and a counter, which is as fresh as a random ID for each.

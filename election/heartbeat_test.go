@@ -373,6 +373,40 @@ func TestCrashInAnEpochForLong(t *testing.T) {
 	}
 }
 
+// Whoever goes on with an epoch where etcd does not answer any more cannot set the
+// address again. When it is gone, the others get it.
+func TestCrashWithoutEtcd(t *testing.T) {
+	for _, d := range []Detection{StandardDetection(), FastDetection()} {
+		c := beating(t, 3, d)
+		a := c.nodes[0]
+		a.crash()
+		c.run(20 * ms)
+		a.toEtcd = lost
+		a.start()
+		c.runUntil(10*sec, func() bool { return !a.has() })
+		if a.answers() || a.m.term != nil {
+			t.Fatalf("promise %v: still adopts, until %v at %v", d.Promise, a.m.right(), a.clock())
+		}
+		if wait := c.runUntil(10*sec, func() bool { return c.holder() == c.nodes[1] }); wait > d.Promise+200*ms {
+			t.Errorf("promise %v: nobody has the address for %v", d.Promise, wait)
+		}
+	}
+}
+
+// It says why its right ended, though it has read nothing yet.
+func TestCrashAlone(t *testing.T) {
+	c := beating(t, 3, FastDetection())
+	a := c.nodes[0]
+	c.net = func(_, _ *node, _ Message) time.Duration { return lost }
+	a.crash()
+	c.run(a.fence - 9*FastDetection().Promise/100 - 2*ms - a.clock())
+	a.start()
+	c.runUntil(4*ms, func() bool { return a.m.term == nil })
+	if got, want := a.m.why, "too few masters acknowledged within 225ms"; got != want {
+		t.Errorf("says %q, want %q", got, want)
+	}
+}
+
 // An answer to a beat of the process before is none to one of this process.
 func TestAckOfTheProcessBefore(t *testing.T) {
 	c := beating(t, 3, FastDetection())

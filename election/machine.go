@@ -186,6 +186,7 @@ func (m *Machine) finish() []Action {
 	if !m.exited {
 		m.expireClaim()
 		m.expireRight()
+		m.forsake()
 		m.driveLeave()
 		m.driveTerm()
 		m.driveBeats()

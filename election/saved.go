@@ -107,6 +107,23 @@ func (s *SavedState) bearing() bearing {
 // margin is what another node's clock that runs 1 % fast leaves of d.
 func margin(d time.Duration) time.Duration { return time.Duration(clockMargin * float64(d)) }
 
+// forsake ends a term whose epoch this process bears, though it can serve no more:
+// the address that it found is gone, and it sets none before etcd has confirmed the
+// record. To go on with the beats would keep the others from it.
+func (m *Machine) forsake() {
+	t, a := m.term, &m.addr
+	if t == nil || t.confirmed || t.bearing.epoch == "" || m.leave != nil {
+		return
+	}
+	if a.state == absent || a.state == maybe && (a.lostAt != 0 || m.reached(a.until+KernelLateness)) {
+		m.term = nil
+		for i := range m.writes {
+			m.writes[i].flying = false
+		}
+		m.toIdle("the address is gone, and etcd has confirmed nothing since the start")
+	}
+}
+
 // adoptSeen decides once a read shows the record.
 func (m *Machine) adoptSeen() {
 	s := m.seen

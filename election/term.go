@@ -148,11 +148,11 @@ func (m *Machine) expireRight() {
 	m.abortLeave("the right to serve ran out")
 	hold := t.rec.Hold()
 	switch {
-	case hold == 0:
-		hold = m.cfg.Timing.Hold // adopting: nothing was read yet
 	case unborne:
 		m.toIdle(fmt.Sprintf("too few masters acknowledged within %v", t.rec.Epoch.Hold()))
 		return
+	case hold == 0:
+		hold = m.cfg.Timing.Hold // adopting: nothing was read yet
 	}
 	m.toIdle(fmt.Sprintf("etcd confirmed no renewal within %v", hold))
 }
