@@ -7,10 +7,12 @@ import (
 )
 
 // fence is what the kernel of a node has of it. It outlives the process, not
-// the boot.
+// the boot, and the deadline outlives the link.
 type fence struct {
 	impossible bool          // this kernel has none
 	busy       time.Duration // until when it cannot be attached
+	made       bool          // there are programs and their deadline
+	off        bool          // the process was started without heartbeats: it only takes the fence away
 	attached   bool
 	until      election.Instant
 	alarm      time.Duration // when the next look at it is due; 0: none is
@@ -36,12 +38,35 @@ func (n *node) changed(came, went string) {
 	}
 }
 
+// openFence is what a process does with it when it starts, and returns the deadline
+// that it finds. A fresh one is open as long as the process before had the right.
+func (n *node) openFence() election.Instant {
+	f := &n.fence
+	if f.off = !n.detect.On(); f.off || f.impossible || !n.w.beats {
+		return 0
+	}
+	if !f.made {
+		f.made, f.until = true, n.boot()
+		if s := n.run; s != nil && !s.GivenAway {
+			f.until = max(f.until, s.Right, s.Claim)
+		}
+	}
+	return f.until
+}
+
+// tendFence is what a daemon does after each step: what is over does not get older.
+func (n *node) tendFence() {
+	if f := &n.fence; f.made && !f.off {
+		f.until = max(f.until, n.boot())
+	}
+}
+
 // setFence writes the deadline into the map that the kernel looks at.
 func (n *node) setFence(until election.Instant) {
-	if !n.fence.attached {
+	if !n.fence.made || n.fence.off {
 		return
 	}
-	n.fence.until = until
+	n.fence.until = max(until, n.boot())
 	n.changed("open", "closed")
 	n.watchFence()
 }
@@ -78,6 +103,16 @@ func (n *node) attachFence() {
 		return
 	}
 	d := n.w.between(0, 20*ms)
+	if n.fence.off {
+		n.w.after(d, func() {
+			n.userspace(gen, func() {
+				if !n.kernel.present {
+					n.liftFence()
+				}
+			})
+		})
+		return
+	}
 	if !n.w.settled && n.w.chance(0.1) {
 		n.deliver(gen, election.Fence{Reason: "the link is busy"})
 		d = n.w.between(100*ms, 5*sec)
@@ -93,6 +128,7 @@ func (n *node) attachFence() {
 			}
 			n.fence.attached = true
 			n.changed("", "fenced")
+			n.watchFence()
 			n.step(election.Fence{OK: true})
 		})
 	})
@@ -103,6 +139,14 @@ func (n *node) dropFence() {
 	if !n.w.beats {
 		return
 	}
-	n.fence.attached, n.fence.until = false, 0
-	n.deliver(n.gen, election.Fence{Reason: "no such link"})
+	n.fence.attached = false
+	if !n.fence.off {
+		n.deliver(n.gen, election.Fence{Reason: "no such link"})
+	}
+}
+
+// liftFence is for a process without heartbeats: what it sets must answer.
+func (n *node) liftFence() {
+	n.fence.attached, n.fence.made = false, false
+	n.changed("unfenced", "")
 }

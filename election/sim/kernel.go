@@ -112,6 +112,9 @@ func (n *node) callSet(gen int, a election.SetAddress) {
 				if !w.settled && w.chance(0.01) {
 					n.deleteAddress()
 				}
+				if n.fence.off {
+					n.liftFence()
+				}
 				if ok || !n.noLink && w.chance(0.5) {
 					n.set(a.Lifetime)
 				}
@@ -197,7 +200,7 @@ func (n *node) powerOff() {
 	n.kernel.gen++
 	n.kernel.present = false
 	n.changed("", "gone (power off)")
-	n.fence.attached, n.fence.until = false, 0
+	n.fence.attached, n.fence.made, n.fence.until = false, false, 0
 }
 
 func (n *node) powerOn() {

@@ -123,6 +123,12 @@ var beatMutants = []mutant{
 	{"the next process does not say that it may write", []edit{
 		{"saved.go", "c.Heirs = append(slices.Clone(s.Heirs), m.cfg.Incarnation)", "c.Heirs = slices.Clone(s.Heirs)"},
 	}, "heartbeats: kill"},
+	{"the next process sets the address before etcd has confirmed the record", []edit{
+		{"address.go", "(m.term != nil && !m.term.confirmed) ||", "(m.term != nil && !m.term.confirmed && m.term.bearing.epoch == \"\") ||"},
+	}, "heartbeats: killed with an old state"},
+	{"the next process bears the epoch without the address", []edit{
+		{"machine.go", "\t\tm.forsake()\n", ""},
+	}, "heartbeats: kill without etcd"},
 	{"a daemon that leaves does not wait for what it promised", []edit{
 		{"leave.go", "&& !m.offered() && !m.relied())", "&& !m.offered())"},
 	}, "heartbeats: upgrade with a slow etcd"},

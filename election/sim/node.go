@@ -27,6 +27,7 @@ type node struct {
 	noLink               bool
 	failSet, failClear   bool
 	failFind, failSave   bool
+	fullDisk             bool          // what fails to be written is not written by half
 	slowDisk             time.Duration // until which nothing is written
 	slowReply            time.Duration // added to every reply of etcd
 	healthy              bool
@@ -45,6 +46,7 @@ type node struct {
 	run      *election.SavedState // /run
 	saveGen  int
 	unsaved  *election.Save    // the newest one that is not written yet
+	written  time.Duration     // when the last one will be
 	queue    []election.Action // for the one goroutine that calls the kernel
 	busy     bool
 	pub      *election.Peer
@@ -61,6 +63,7 @@ type node struct {
 	lastMembers time.Duration    // delivery of the last ones
 
 	doing activity
+	fuse  fuse
 
 	kernel struct {
 		present bool
@@ -122,10 +125,11 @@ func (n *node) start() {
 	cfg := election.Config{Node: n.name, Incarnation: fmt.Sprintf("%s.%d", n.id, n.gen), Timing: n.timing, Priority: n.prio, Preempt: n.w.preempt, Detection: n.detect}
 	n.w.sayf("%s: daemon starts", n.id)
 	n.excuse(500 * ms)
+	open := n.openFence()
 	var saved *election.SavedState
 	if n.run != nil {
 		c := *n.run
-		c.Open = n.fence.until
+		c.Open = open
 		saved = &c
 	}
 	var acts []election.Action
@@ -164,7 +168,7 @@ func (n *node) kill(why string) {
 		return
 	}
 	n.w.sayf("%s: daemon dies (%s)", n.id, why)
-	n.alive, n.frozen, n.unsaved = false, false, nil
+	n.alive, n.frozen, n.unsaved, n.written = false, false, nil, 0
 	n.m, n.again = nil, 0
 	n.gen++
 	gen := n.gen
@@ -254,6 +258,7 @@ func (n *node) step(ev election.Event) {
 	if !n.alive {
 		return
 	}
+	n.tendFence()
 	n.tick++
 	tick, gen := n.tick, n.gen
 	if next := n.m.Next(); next < 1<<62 {
@@ -273,6 +278,9 @@ func (n *node) perform(acts []election.Action) {
 	for i, a := range acts {
 		if n.alive && n.w.beats && !n.w.settled && !n.w.calm {
 			n.stumble(a)
+		}
+		if n.alive && n.fuse.burns(a) {
+			n.fused()
 		}
 		if !n.alive {
 			return
@@ -368,12 +376,13 @@ func (n *node) save(a election.Save) {
 		d = n.w.between(2*ms, 400*ms)
 	}
 	d += max(0, n.slowDisk-n.w.now)
-	n.w.after(d, func() {
+	n.written = max(n.written, n.w.now+d) // one after the other
+	n.w.after(n.written-n.w.now, func() {
 		if !n.alive || n.gen != gen {
 			return // died before it was written
 		}
 		ok := !n.failSave
-		if (n.saveGen == save || a.Seq != 0) && (ok || n.w.chance(0.5)) {
+		if (n.saveGen == save || a.Seq != 0) && (ok || !n.fullDisk && n.w.chance(0.5)) {
 			n.run = a.State
 		}
 		if n.saveGen == save {

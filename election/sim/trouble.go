@@ -186,7 +186,7 @@ func (n *node) heal() {
 	n.cut, n.deaf, n.mute, n.member, n.healthy, n.silent = false, false, false, true, true, false
 	n.failSet, n.failClear, n.failFind, n.failSave, n.noLink = false, false, false, false, false
 	n.slowDisk, n.slowReply, n.stalled, n.hungUntil = 0, 0, 0, 0
-	n.shutIn, n.shutOut = false, false
+	n.shutIn, n.shutOut, n.fullDisk, n.fuse = false, false, false, fuse{}
 	n.excuse(300 * ms)
 }
 
