@@ -54,9 +54,10 @@ type fencing struct {
 	aside atomic.Bool
 	links chan int // the newest one
 
-	mu     sync.Mutex
-	lifted bool // nothing of it is on a link
-	told   election.Fence
+	mu      sync.Mutex
+	lifted  bool // nothing of it is on a link
+	counted bool // a set call that is under way may count on it
+	told    election.Fence
 }
 
 // newFencing takes over the fence that the process before left. One that there was
@@ -119,10 +120,10 @@ func (f *fencing) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case link := <-f.links:
-			if f.unwanted() != "" && f.needed() {
+			if (f.unwanted() != "" || f.fence == nil) && f.needed() {
 				continue
 			}
-			if err := f.before(link); err != nil {
+			if err := f.check(link); err != nil {
 				f.log.Debug("fence the link", "err", err)
 			}
 		}
@@ -144,20 +145,48 @@ func (f *fencing) unwanted() string {
 // keeps it from answering.
 func (f *fencing) needed() bool {
 	f.mu.Lock()
-	lifted := f.lifted
-	f.mu.Unlock()
-	if lifted {
-		return false
-	}
+	defer f.mu.Unlock()
+	return !f.lifted && f.there()
+}
+
+func (f *fencing) there() bool {
 	found, err := f.address.Found()
 	return err != nil || len(found) > 0
 }
 
-// before is called before the address is set on a link, too. An error keeps it from
-// that: the machine reckons with a fence, and does so no more when it asks again.
+// before is called before the address is set on a link. An error keeps it from that:
+// the machine reckoned with a fence, and does so no more when it asks again.
 func (f *fencing) before(link int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	err := f.attach(link)
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if f.counted {
+		f.counted = false
+		return err
+	}
+	f.lift()
+	return nil
+}
+
+// check has a link fenced whatever is on it. A part of the fence that stays would
+// close, and nobody would open it; but what keeps an address from answering whose
+// lifetime was chosen with a fence stays until the address is set without one.
+func (f *fencing) check(link int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.attach(link)
+	if err != nil && !errors.Is(err, os.ErrNotExist) && !f.counted && !f.there() {
+		f.lift()
+	}
+	return err
+}
+
+// attach also tells the machine. What takes the place of a link that is gone is
+// fenced before the address comes to it.
+func (f *fencing) attach(link int) error {
 	if why := f.unwanted(); why != "" || f.fence == nil {
 		f.lift()
 		if f.aside.Load() {
@@ -168,18 +197,10 @@ func (f *fencing) before(link int) error {
 	err := f.fence.Attach(link)
 	switch {
 	case err == nil:
-		f.lifted = false
+		f.lifted, f.counted = false, true
 		f.tell("")
-		return nil
-	case errors.Is(err, os.ErrNotExist):
-		return err // what takes the link's place is fenced before the address comes to it
-	}
-	// A part of it that stays would close, and nobody would open it.
-	f.lift()
-	reckoned := f.told.OK
-	f.tell(err.Error())
-	if !reckoned {
-		return nil
+	case !errors.Is(err, os.ErrNotExist):
+		f.tell(err.Error())
 	}
 	return err
 }

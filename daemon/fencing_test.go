@@ -192,6 +192,9 @@ func TestFenceLost(t *testing.T) {
 				if v := n1.l.machine.View(); v.Beats.Fence.OK == test.told {
 					t.Errorf("the machine reckons with %+v", v.Beats.Fence)
 				}
+				if slices.Contains(n1.fence.all(), "detach") {
+					t.Error("taken from an address that may live for longer than others wait")
+				}
 				if err := n1.addr.fenced(eth0.Index); (err == nil) != test.told {
 					t.Errorf("the set after it: %v", err)
 				}
@@ -201,6 +204,56 @@ func TestFenceLost(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFenceLostMeanwhile: who looks at the link takes no fence from an address that was
+// set with one, and a set call that was asked for before is refused.
+func TestFenceLostMeanwhile(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := b.fenced("n1").start()
+		b.until(first + setTakes)
+		n1.addr.found = func() ([]vip.Found, error) { return []vip.Found{{Addr: testVIP, Remaining: 2}}, nil }
+		refuse := errors.New("BPF program 7 runs before the fence")
+		n1.fence.fail(refuse)
+		if err := n1.l.fencing.check(eth0.Index); !errors.Is(err, refuse) {
+			t.Errorf("the look ends with %v", err)
+		}
+		if err := n1.l.fencing.before(eth0.Index); !errors.Is(err, refuse) {
+			t.Errorf("the set that was asked for before ends with %v", err)
+		}
+		if slices.Contains(n1.fence.all(), "detach") {
+			t.Error("taken from an address that may live for longer than others wait")
+		}
+		if err := n1.l.fencing.before(eth0.Index); err != nil || !slices.Contains(n1.fence.all(), "detach") {
+			t.Errorf("the set after it: %v, done: %q", err, n1.fence.all())
+		}
+	})
+}
+
+// TestFenceLeftToNobody: a fence that a killed daemon left stays on its address, though
+// the next one cannot use it.
+func TestFenceLeftToNobody(t *testing.T) {
+	for name, refuse := range map[string]func(*shell){
+		"not attached": func(n1 *shell) { n1.fence.refuse = errors.New("no memory") },
+		"not opened": func(n1 *shell) {
+			n1.d.fences.open = func(string, []netip.Addr, time.Duration) (Fence, error) { return nil, errors.New("no memory") }
+		},
+	} {
+		t.Run(name, func(t *testing.T) { testFenceLeftToNobody(t, refuse) })
+	}
+}
+
+func testFenceLeftToNobody(t *testing.T, refuse func(*shell)) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := b.fenced("n1")
+		refuse(n1)
+		n1.addr.found = func() ([]vip.Found, error) { return []vip.Found{{Addr: testVIP, Remaining: 2}}, nil }
+		n1.start()
+		b.pass(time.Second)
+		if got := n1.fence.all(); len(got) > 0 {
+			t.Errorf("the address is there, and the fence was %q", got)
+		}
+	})
 }
 
 // TestFenceOff: what an earlier process left goes when the address is not there, or
