@@ -10,7 +10,8 @@ import (
 // the boot, and the deadline outlives the link.
 type fence struct {
 	impossible bool          // this kernel has none
-	busy       time.Duration // until when it cannot be attached
+	busy       time.Duration // until when it cannot be attached, or others run before it
+	counted    bool          // a set call that is under way may count on it
 	made       bool          // there are programs and their deadline
 	off        bool          // the process was started without heartbeats: it only takes the fence away
 	attached   bool
@@ -114,8 +115,7 @@ func (n *node) attachFence() {
 		return
 	}
 	if !n.w.settled && n.w.chance(0.1) {
-		n.deliver(gen, election.Fence{Reason: "the link is busy"})
-		d = n.w.between(100*ms, 5*sec)
+		n.fence.busy = max(n.fence.busy, n.w.now+n.w.between(100*ms, 5*sec))
 	}
 	if n.w.now < n.fence.busy {
 		n.deliver(gen, election.Fence{Reason: "the link is busy"})
@@ -126,12 +126,43 @@ func (n *node) attachFence() {
 			if n.noLink {
 				return // tried again when there is one
 			}
-			n.fence.attached = true
+			if n.w.now < n.fence.busy {
+				n.attachFence()
+				return
+			}
+			n.fence.attached, n.fence.counted = true, true
 			n.changed("", "fenced")
 			n.watchFence()
 			n.step(election.Fence{OK: true})
 		})
 	})
+}
+
+// beforeSet is what a daemon does about it before it sets the address, and reports
+// whether it may: what counts on a fence is not set without one.
+func (n *node) beforeSet() bool {
+	f := &n.fence
+	switch {
+	case f.off:
+		n.liftFence()
+	case !n.w.beats || f.impossible || n.w.now >= f.busy:
+	case f.counted:
+		f.counted = false
+		n.step(election.Fence{Reason: "the link is busy"})
+		return false
+	default:
+		f.attached = false
+		n.changed("unfenced", "")
+	}
+	return true
+}
+
+// passFence is another program that comes before the fence, until it is noticed.
+func (w *World) passFence(n *node) {
+	d := w.between(100*ms, 4*sec)
+	w.fault("%s: the fence cannot be attached for %v", n.id, d)
+	n.fence.busy = w.now + d
+	n.attachFence()
 }
 
 // dropFence is what becomes of it when its link goes away.

@@ -70,7 +70,7 @@ func (w *World) withFights() {
 func (w *World) beatFaults() []func(*node) {
 	return []func(*node){
 		w.blockDatagrams, w.blockDatagrams, w.raiseWall, w.raiseWall, w.loseDatagrams, w.freezeBriefly, w.freezeBriefly,
-		w.redetect, w.shrink, w.anyJoins, w.replace, w.restartOthers, w.crashOthers, w.hangLink, w.lateAnswers, w.stallEtcd,
+		w.redetect, w.shrink, w.anyJoins, w.replace, w.restartOthers, w.crashOthers, w.hangLink, w.lateAnswers, w.stallEtcd, w.passFence,
 	}
 }
 

@@ -85,6 +85,10 @@ func (n *node) callSet(gen int, a election.SetAddress) {
 		n.returned(gen, election.AddressSet{Seq: a.Seq, Before: before, After: before, Untouched: true, Reason: "no such link"})
 		return
 	}
+	if !n.beforeSet() {
+		n.returned(gen, election.AddressSet{Seq: a.Seq, Before: before, After: before, Untouched: true, Reason: "no fence"})
+		return
+	}
 	finished := false
 	w.after(n.realAt(a.Latest)-w.now+w.between(0, 20*ms), func() {
 		if !finished && n.alive && n.gen == gen {
@@ -111,9 +115,6 @@ func (n *node) callSet(gen int, a election.SetAddress) {
 				ok := !n.failSet && !n.noLink
 				if !w.settled && w.chance(0.01) {
 					n.deleteAddress()
-				}
-				if n.fence.off {
-					n.liftFence()
 				}
 				if ok || !n.noLink && w.chance(0.5) {
 					n.set(a.Lifetime)

@@ -71,7 +71,7 @@ func runKilled(w *World) {
 		func(h *node) { w.byTurns(h, part) },
 		func(h *node) { w.hangLink(w.pick()) },
 		w.lateAnswers, w.handOver, w.release, w.drain, w.failHealth, w.loseLink, w.redetect, w.retime, w.anyJoins, w.replace,
-		w.refuseSet, w.refuseClear, w.deletes, w.restart, w.stop, w.goDown, w.failDisk, w.fillDisk,
+		w.refuseSet, w.refuseClear, w.deletes, w.restart, w.stop, w.goDown, w.failDisk, w.fillDisk, w.passFence, w.passFence,
 		func(h *node) { w.shrink(w.others(h)[0]) },
 	}
 	span := part(1, 8) + 2*sec

@@ -126,6 +126,12 @@ var beatMutants = []mutant{
 	{"the next process sets the address before etcd has confirmed the record", []edit{
 		{"address.go", "(m.term != nil && !m.term.confirmed) ||", "(m.term != nil && !m.term.confirmed && m.term.bearing.epoch == \"\") ||"},
 	}, "heartbeats: killed with an old state"},
+	{"a set call that counts on a fence is made without one", []edit{
+		{"sim/fence.go", "case f.counted:", "case false:"},
+	}, "heartbeats: killed on the way"},
+	{"a fence that cannot be attached again is taken away at once", []edit{
+		{"sim/fence.go", "if n.w.now < n.fence.busy {\n\t\tn.deliver(", "if n.w.now < n.fence.busy {\n\t\tn.fence.attached = false\n\t\tn.changed(\"unfenced\", \"\")\n\t\tn.deliver("},
+	}, "heartbeats: killed on the way"},
 	{"the next process bears the epoch without the address", []edit{
 		{"machine.go", "\t\tm.forsake()\n", ""},
 	}, "heartbeats: kill without etcd"},

@@ -126,6 +126,7 @@ func (n *node) start() {
 	n.w.sayf("%s: daemon starts", n.id)
 	n.excuse(500 * ms)
 	open := n.openFence()
+	n.fence.counted = false
 	var saved *election.SavedState
 	if n.run != nil {
 		c := *n.run
