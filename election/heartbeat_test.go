@@ -393,6 +393,23 @@ func TestCrashWithoutEtcd(t *testing.T) {
 	}
 }
 
+// Whoever finds no fence any more goes back to a plain record, and until that is there
+// the address gets no lifetime that others would not wait for, be it a shorter one.
+func TestCrashWithoutFence(t *testing.T) {
+	c := beating(t, 3, FastDetection())
+	a := c.nodes[0]
+	a.crash()
+	c.run(20 * ms)
+	a.until = a.clock() + 4*sec // in the kernel's whole seconds
+	found := a.until
+	a.start()
+	a.event(Fence{Reason: "the link is busy"})
+	wait := c.runUntil(2*sec, func() bool { return a.until != found || c.record().Epoch == nil })
+	if a.until != found || wait == 2*sec {
+		t.Errorf("set to %v instead of %v, after %v: %s", a.until, found, wait, c.etcd)
+	}
+}
+
 // It says why its right ended, though it has read nothing yet.
 func TestCrashAlone(t *testing.T) {
 	c := beating(t, 3, FastDetection())

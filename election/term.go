@@ -323,9 +323,11 @@ func (m *Machine) prepareShorter(rec Record) bool {
 	}
 	if m.reached(m.addr.retryAt) {
 		// Not beyond what the present record allows, which others may act on
-		// first: the shorter one is not written yet.
-		m.setAddress(min(limit, m.limit()), lastSlack)
+		// first, nor without a fence beyond its epoch: the shorter one is not
+		// written yet.
+		m.setAddress(min(limit, m.lifeLimit()), lastSlack)
 	}
+	m.wakeAt(m.now.Boot + untouchedRetry)
 	return false
 }
 
