@@ -130,12 +130,17 @@ func (n *node) attachFence() {
 				n.attachFence()
 				return
 			}
-			n.fence.attached, n.fence.counted = true, true
-			n.changed("", "fenced")
-			n.watchFence()
-			n.step(election.Fence{OK: true})
+			n.fenced()
 		})
 	})
+}
+
+// fenced: it is attached, before all others.
+func (n *node) fenced() {
+	n.fence.attached, n.fence.counted = true, true
+	n.changed("", "fenced")
+	n.watchFence()
+	n.step(election.Fence{OK: true})
 }
 
 // beforeSet is what a daemon does about it before it sets the address, and reports
@@ -145,7 +150,11 @@ func (n *node) beforeSet() bool {
 	switch {
 	case f.off:
 		n.liftFence()
-	case !n.w.beats || f.impossible || n.w.now >= f.busy:
+	case !n.w.beats || f.impossible:
+	case n.w.now >= f.busy:
+		if !f.counted {
+			n.fenced()
+		}
 	case f.counted:
 		f.counted = false
 		n.step(election.Fence{Reason: "the link is busy"})
@@ -162,7 +171,9 @@ func (w *World) passFence(n *node) {
 	d := w.between(100*ms, 4*sec)
 	w.fault("%s: the fence cannot be attached for %v", n.id, d)
 	n.fence.busy = w.now + d
-	n.attachFence()
+	if w.chance(0.3) {
+		n.attachFence() // something else has it looked at; the next set call does in any case
+	}
 }
 
 // dropFence is what becomes of it when its link goes away.

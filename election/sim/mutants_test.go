@@ -161,7 +161,7 @@ var mutants = []mutant{
 		{"term.go", "if e.Current == w.value {", "if false {"},
 	}, ""},
 	{"a refused renewal is no loss", []edit{
-		{"term.go", "m.lose(m.lostTo())", "m.term.raw, m.term.rec = m.seen.raw, m.seen.rec"},
+		{"term.go", "m.lose(m.lostTo())", "m.found(m.seen.raw, m.seen.rec)"},
 	}, ""},
 }
 
