@@ -57,8 +57,8 @@ func (w *World) loses(a, b *node) bool {
 	if !w.settled {
 		return w.chance(max(w.lossy, 0.02))
 	}
-	if !w.chance(0.0003) {
-		return false
+	if w.echo > 0 || !w.chance(0.0003) {
+		return false // what is lost and comes again is late, and may be the last beat
 	}
 	if b.id < a.id {
 		a, b = b, a
