@@ -158,7 +158,7 @@ func facts(b *strings.Builder, d Data) {
 				who.title, ms(measure.Median(back)), ms(slices.Max(back)), ms(measure.Median(beyond)), ms(slices.Max(beyond)))
 		}
 	}
-	b.WriteString("- a daemon that ends by itself is restarted as its unit says: havip after 100 ms (the plain election likewise), keepalived of Debian 12 not at all\n")
+	fmt.Fprintf(b, "- a daemon that ends by itself is restarted as its unit says: havip after %d ms (the plain election likewise), keepalived of Debian 12 not at all\n", havipRestart.Milliseconds())
 }
 
 func minuteLoad(text string) (load float64) {
