@@ -150,18 +150,26 @@ func runUnnoticed(w *World) {
 	w.recover()
 }
 
-// runFights lets members abandon, forget and support an epoch at the same time,
-// while etcd cannot settle it.
-func runFights(w *World) {
+// epochOfAge waits for an epoch that has lasted so long, in quiet until then, and
+// returns its holder, or nil, and what makes spans of its promise.
+func (w *World) epochOfAge(age time.Duration) (h *node, part func(a, b float64) time.Duration) {
 	w.settled = true
-	h := w.awaitEpoch(w.between(0, 6*sec))
-	if h == nil {
-		return
+	if h = w.awaitEpoch(age); h == nil {
+		return nil, nil
 	}
 	w.settled = false
 	u := h.detect.Promise
-	part := func(a, b float64) time.Duration {
+	return h, func(a, b float64) time.Duration {
 		return time.Duration((a + (b-a)*w.rng.Float64()) * float64(u))
+	}
+}
+
+// runFights lets members abandon, forget and support an epoch at the same time,
+// while etcd cannot settle it.
+func runFights(w *World) {
+	h, part := w.epochOfAge(w.between(0, 6*sec))
+	if h == nil {
+		return
 	}
 	etcds := []func(*node){w.stallEtcd, w.stallEtcd, w.loseLeader, w.slow, w.killMember}
 	etcds[w.rng.IntN(len(etcds))](h)
@@ -195,7 +203,7 @@ func runFights(w *World) {
 	for range few {
 		w.after(part(0, 5), func() { moves[w.rng.IntN(len(moves))]() })
 	}
-	w.run(w.now + 5*u + 4*sec)
+	w.run(w.now + 5*h.detect.Promise + 4*sec)
 	w.recover()
 }
 

@@ -1,10 +1,6 @@
 package sim
 
-import (
-	"time"
-
-	"havip/election"
-)
+import "havip/election"
 
 // fuse ends a process between two things that it does, and those that follow it.
 type fuse struct {
@@ -44,15 +40,9 @@ func (w *World) lightFuse(n *node) {
 // runKilled kills a holder between any two things that it does, while its epoch ends
 // and others begin, are given away and are fought over.
 func runKilled(w *World) {
-	w.settled = true
-	h := w.awaitEpoch(w.between(0, 6*sec))
+	h, part := w.epochOfAge(w.between(0, 6*sec))
 	if h == nil {
 		return
-	}
-	w.settled = false
-	u := h.detect.Promise
-	part := func(a, b float64) time.Duration {
-		return time.Duration((a + (b-a)*w.rng.Float64()) * float64(u))
 	}
 	if w.chance(0.2) {
 		w.echo = 3 * sec
@@ -121,14 +111,10 @@ func runBeatsKilledAlone(w *World) {
 // keeps what it saved in the epoch, and kills it there: with the fence open by the
 // later record, and somebody who has not seen the epoch end.
 func runStale(w *World) {
-	w.settled = true
-	h := w.awaitEpoch(w.between(0, 4*sec))
+	h, part := w.epochOfAge(w.between(0, 4*sec))
 	if h == nil {
 		return
 	}
-	w.settled = false
-	u := float64(h.detect.Promise)
-	part := func(a, b float64) time.Duration { return time.Duration((a + (b-a)*w.rng.Float64()) * u) }
 	l := w.others(h)
 	for _, n := range l[:len(l)/2] {
 		w.fault("%s: its watch is silent, and who wants the address cannot ask it", n.id)
