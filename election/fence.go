@@ -25,11 +25,8 @@ func (m *Machine) driveFence() {
 // kept: nobody has looked yet whether the fence that the process before this one
 // left is on the link. Its deadline can be moved meanwhile.
 func (m *Machine) kept() bool {
-	return m.fence.Reason == notAttached && m.term != nil && m.term.bearing.adopted != 0
+	return !m.fenceTold && m.term != nil && m.term.bearing.adopted != 0
 }
-
-// notAttached is why there is no fence before the first look.
-const notAttached = "not attached yet"
 
 func (m *Machine) setFence(until Instant) {
 	m.fenced = until

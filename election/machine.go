@@ -58,12 +58,13 @@ type Machine struct {
 	health Health
 	link   Link
 
-	members Members
-	fence   Fence
-	fenced  Instant // what the kernel's fence was last set to
-	beats   beats
-	epoch   epochSeen // of the record that the watch shows
-	looked  bool      // the watch has shown something
+	members   Members
+	fence     Fence
+	fenceTold bool    // of it, since the start
+	fenced    Instant // what the kernel's fence was last set to
+	beats     beats
+	epoch     epochSeen // of the record that the watch shows
+	looked    bool      // the watch has shown something
 
 	reach      reach // of all that was saved
 	reachSince reach // of what was saved with term.shorten and after it
@@ -160,7 +161,7 @@ func New(cfg Config, now Now, saved *SavedState, drained bool) (*Machine, []Acti
 	m.why = "just started"
 	m.fenced = unset
 	m.health.OK = true
-	m.fence = Fence{Reason: notAttached}
+	m.fence = Fence{Reason: "not attached yet"}
 	// Above all that the process before this one sent, a nanosecond each: an answer to
 	// one of its beats is none to a beat of this one.
 	m.beats = beats{seq: uint64(now.Boot), heard: map[string]heard{}, steady: never, calm: calmFirst}
@@ -231,7 +232,7 @@ func (m *Machine) handle(ev Event) {
 	case Heard:
 		m.heardMessage(e)
 	case Fence:
-		m.fence = e
+		m.fence, m.fenceTold = e, true
 		m.fenced = unset
 	case Retime:
 		m.cfg.Timing, m.cfg.Detection = e.Timing, e.Detection
