@@ -120,7 +120,7 @@ func (m *Machine) forsake() {
 		for i := range m.writes {
 			m.writes[i].flying = false
 		}
-		m.toIdle("the address is gone, and etcd has confirmed nothing since the start")
+		m.toIdle("nothing to adopt: the address is gone before etcd confirmed a renewal")
 	}
 }
 
