@@ -110,7 +110,8 @@ func (m *Machine) borne(rec Record, sent Instant, first, each time.Duration) Ins
 	if need == 0 {
 		return never
 	}
-	var until []Instant
+	var few [7]Instant // as many as a control plane has: asked many times a second
+	until := few[:0]
 	for _, id := range e.Members {
 		if id != m.members.Self {
 			until = append(until, max(b.begun+first, b.acked[id]+each))

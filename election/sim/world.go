@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -20,7 +19,6 @@ type World struct {
 	rng     *rand.Rand
 	now     time.Duration
 	queue   queue
-	spare   []*item // what is done with, to be used again
 	seq     int
 	nodes   []*node
 	etcd    store
@@ -78,46 +76,66 @@ type item struct {
 	do  func()
 }
 
-// queue holds pointers, for the heap moves them about.
-type queue []*item
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	if q[i].at != q[j].at {
-		return q[i].at < q[j].at
-	}
-	return q[i].seq < q[j].seq
+func (a *item) before(b *item) bool {
+	return a.at < b.at || a.at == b.at && a.seq < b.seq
 }
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(*item)) }
-func (q *queue) Pop() any {
-	old := *q
-	x := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	return x
+
+// queue is a binary heap, the earliest item first. It is container/heap without
+// the interface: a third of a run went there.
+type queue []item
+
+func (q *queue) push(x item) {
+	*q = append(*q, x)
+	h, i := *q, len(*q)-1
+	for i > 0 {
+		up := (i - 1) / 2
+		if !x.before(&h[up]) {
+			break
+		}
+		h[i], i = h[up], up
+	}
+	h[i] = x
+}
+
+func (q *queue) pop() item {
+	h := *q
+	first, n := h[0], len(h)-1
+	x := h[n]
+	h[n].do = nil
+	h = h[:n]
+	*q = h
+	i := 0
+	for {
+		down := 2*i + 1
+		if down >= n {
+			break
+		}
+		if right := down + 1; right < n && h[right].before(&h[down]) {
+			down = right
+		}
+		if !h[down].before(&x) {
+			break
+		}
+		h[i], i = h[down], down
+	}
+	if n > 0 {
+		h[i] = x
+	}
+	return first
 }
 
 // after runs do when d has passed.
 func (w *World) after(d time.Duration, do func()) {
 	w.seq++
-	it := new(item)
-	if n := len(w.spare); n > 0 {
-		it, w.spare = w.spare[n-1], w.spare[:n-1]
-	}
-	*it = item{at: w.now + max(d, 0), seq: w.seq, do: do}
-	heap.Push(&w.queue, it)
+	w.queue.push(item{at: w.now + max(d, 0), seq: w.seq, do: do})
 }
 
 // run lets the world go on until t.
 func (w *World) run(t time.Duration) {
 	for len(w.queue) > 0 && w.queue[0].at <= t {
-		it := heap.Pop(&w.queue).(*item)
+		it := w.queue.pop()
 		w.now = it.at
-		do := it.do
-		it.do = nil
-		w.spare = append(w.spare, it)
-		do()
+		it.do()
 	}
 	w.now = t
 }
