@@ -196,7 +196,7 @@ func (m *Machine) doubt(e *Epoch) string {
 		if h.verdict == Leaving && h.at > b.begun {
 			continue
 		}
-		if !m.reached(max(grace, max(b.acked[id], b.adopted)+e.Hold()*3/5)) {
+		if !m.reached(max(grace, max(b.heardFrom(id), b.adopted)+e.Hold()*3/5)) {
 			n++
 		}
 	}

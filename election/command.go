@@ -13,8 +13,8 @@ func (m *Machine) commandHandOver(e HandOver) {
 	case m.restart:
 		m.emit(Done{Token: e.Token, Err: m.restarted()})
 	default:
-		l := &leave{reason: "handover by an operator", tokens: []uint64{e.Token}, only: e.To}
-		if len(m.candidatesFor(l)) == 0 {
+		l := leave{reason: "handover by an operator", tokens: []uint64{e.Token}, only: e.To}
+		if len(m.candidatesFor(&l)) == 0 {
 			m.emit(Done{Token: e.Token, Err: m.noSuccessor(e.To)})
 			return
 		}
@@ -88,8 +88,8 @@ func (m *Machine) commandShutdown(e Shutdown) {
 	case m.leave != nil: // anybody who can take the address will do now
 		m.leave.tokens, m.leave.only, m.leave.sick = append(m.leave.tokens, e.Token), "", false
 	default:
-		l := &leave{reason: m.cfg.Node + " shuts down", tokens: []uint64{e.Token}}
-		if len(m.candidatesFor(l)) == 0 {
+		l := leave{reason: m.cfg.Node + " shuts down", tokens: []uint64{e.Token}}
+		if len(m.candidatesFor(&l)) == 0 {
 			m.emit(Done{Token: e.Token, Err: m.noSuccessor("")})
 			return
 		}

@@ -86,11 +86,38 @@ func spanned(hold, promise int64) bool {
 
 // bearing is how a term's own epoch is borne.
 type bearing struct {
-	epoch string             // the one confirmed by this process; "": none
-	begun Instant            // SEND of the write that began it
-	acked map[string]Instant // by member: SEND of the newest beat that it acknowledged
+	epoch string  // the one confirmed by this process; "": none
+	begun Instant // SEND of the write that began it
+	acked []acked // by whoever did
 
 	adopted Instant // since when this process bears it; 0: it began it
+}
+
+// acked is the SEND of the newest beat that a member acknowledged.
+type acked struct {
+	by   string
+	sent Instant
+}
+
+// heardFrom is the send of the newest beat that the member acknowledged; 0: none.
+func (b *bearing) heardFrom(member string) Instant {
+	for i := range b.acked {
+		if b.acked[i].by == member {
+			return b.acked[i].sent
+		}
+	}
+	return 0
+}
+
+// ack counts an acknowledgement of a beat, if it is of the newest one.
+func (b *bearing) ack(by string, sent Instant) {
+	for i := range b.acked {
+		if a := &b.acked[i]; a.by == by {
+			a.sent = max(a.sent, sent)
+			return
+		}
+	}
+	b.acked = append(b.acked, acked{by, sent})
 }
 
 // borne is until when acknowledgements bear the record's epoch, if a beat does
@@ -114,7 +141,7 @@ func (m *Machine) borne(rec Record, sent Instant, first, each time.Duration) Ins
 	until := few[:0]
 	for _, id := range e.Members {
 		if id != m.members.Self {
-			until = append(until, max(b.begun+first, b.acked[id]+each))
+			until = append(until, max(b.begun+first, b.heardFrom(id)+each))
 		}
 	}
 	slices.Sort(until)
@@ -155,5 +182,5 @@ func (m *Machine) acknowledged(from string, sent Instant) {
 	if e == nil || e.ID != b.epoch || m.now.Boot >= m.right() || !slices.Contains(e.Members, from) {
 		return
 	}
-	b.acked[from] = max(b.acked[from], sent)
+	b.ack(from, sent)
 }

@@ -26,9 +26,9 @@ func TestAckCountsFromTheSend(t *testing.T) {
 	for range 200 {
 		c.run(7 * ms)
 		newest := Instant(0)
-		for id, at := range a.m.term.bearing.acked {
-			newest = max(newest, at)
-			if id == a.member {
+		for _, ack := range a.m.term.bearing.acked {
+			newest = max(newest, ack.sent)
+			if ack.by == a.member {
 				t.Fatal("the holder acknowledges its own beats")
 			}
 		}

@@ -77,7 +77,7 @@ func (m *Machine) driveLeave() {
 // startLeave looks for a reason to leave, the weightiest first.
 func (m *Machine) startLeave() {
 	better := m.preemptor()
-	l := &leave{}
+	var l leave
 	switch {
 	case m.stopping():
 		l.reason, l.forced = "havipd on "+m.cfg.Node+" stops", true
@@ -101,16 +101,16 @@ func (m *Machine) startLeave() {
 	if !m.stopping() && !m.reached(m.leaveAfter) {
 		return
 	}
-	if !l.forced && len(m.candidatesFor(l)) == 0 {
+	if !l.forced && len(m.candidatesFor(&l)) == 0 {
 		return
 	}
 	m.beginLeave(l)
 }
 
-func (m *Machine) beginLeave(l *leave) {
+func (m *Machine) beginLeave(l leave) {
 	l.asked, l.gaveID = map[string]bool{}, map[string]bool{}
 	l.since = m.now.Boot
-	m.leave = l
+	m.leave = &l
 	m.askNext()
 }
 

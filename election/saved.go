@@ -97,9 +97,9 @@ func (m *Machine) inherited() bool { return m.heir == 0 || m.reached(m.heirBy) }
 // acknowledged, or for the longer times of the epoch's first write.
 func (s *SavedState) bearing() bearing {
 	e := s.Epoch
-	b := bearing{epoch: e.ID, begun: s.Begun, acked: map[string]Instant{}}
+	b := bearing{epoch: e.ID, begun: s.Begun}
 	for _, id := range e.Members {
-		b.acked[id] = s.Open - margin(e.Promise())
+		b.ack(id, s.Open-margin(e.Promise()))
 	}
 	return b
 }

@@ -41,7 +41,7 @@ func (m *Machine) bear(was, is *Epoch, sent Instant) {
 	old := b.begun
 	*b = bearing{}
 	if is != nil {
-		*b = bearing{epoch: is.ID, begun: sent, acked: map[string]Instant{}}
+		*b = bearing{epoch: is.ID, begun: sent}
 	}
 	m.beats.modeTurned(was, is, m.now.Boot, old)
 }
