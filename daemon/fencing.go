@@ -159,6 +159,11 @@ func (f *fencing) there() bool {
 func (f *fencing) before(link int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if why := f.unwanted(); why != "" && f.counted {
+		f.counted = false
+		f.tell(why)
+		return errors.New(why)
+	}
 	err := f.attach(link)
 	if err == nil || errors.Is(err, os.ErrNotExist) {
 		return err
