@@ -78,6 +78,9 @@ func (d *daemon) newFencing(l *loop, a Address, until time.Duration) *fencing {
 		} else {
 			f.fence = opened
 		}
+		if why := f.unwanted(); why != "" {
+			f.tell(why) // nobody else does while what is on the link is needed
+		}
 	}
 	a.FenceWith(f.before)
 	return f

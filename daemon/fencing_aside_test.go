@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"havip/daemon/status"
@@ -51,6 +53,36 @@ func TestFenceGoesAside(t *testing.T) {
 		}
 		if got := n1.fence.all(); !slices.Contains(got, "detach") || n1.kernel.length() != 31 {
 			t.Errorf("in the end: %q, prefix length %d", got, n1.kernel.length())
+		}
+	})
+}
+
+// TestKilledAsItGoesAside: the next process of a holder that was killed as a migration
+// began goes on with its epoch, and then without a fence.
+func TestKilledAsItGoesAside(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		dead := inEpoch(t, b)
+		if err := saveAdopt(dead.d.StateDir, status.AdoptMark{Stage: status.AdoptGive}); err != nil {
+			t.Fatal(err)
+		}
+		dead.crash()
+		<-dead.done
+		synctest.Wait()
+		n1 := b.shell("n1")
+		n1.kernel.until, n1.fence.left = dead.kernel.until, true
+		n1.d.fences.open = func(string, []netip.Addr, time.Duration) (Fence, error) {
+			n1.fence.Set(dead.fence.Until())
+			return n1.fence, nil
+		}
+		n1.start()
+		for range 1000 {
+			b.pass(10 * time.Millisecond)
+			if b.holder() == "n1" && !n1.kernel.has() {
+				t.Fatalf("holds the record, and the address is gone: %s", b.current())
+			}
+		}
+		if epochOf(b) != nil {
+			t.Errorf("the epoch goes on: %s", b.current())
 		}
 	})
 }
