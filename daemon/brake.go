@@ -29,9 +29,12 @@ func brake(ctx context.Context, dir string, now time.Duration) {
 	starts = append(starts, now)
 	starts = starts[max(0, len(starts)-startsKept):]
 	_ = replaceFile(path, starts, func(*os.File) error { return nil })
-	if len(starts) < startsKept || now-starts[0] > startsWithin {
-		return
+	if len(starts) == startsKept && now-starts[0] <= startsWithin {
+		pause(ctx)
 	}
+}
+
+func pause(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(startPause):

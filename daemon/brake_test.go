@@ -60,3 +60,23 @@ func TestBrakeInALoop(t *testing.T) {
 		t.Errorf("the thirteenth waits %v, want %v", got, startPause)
 	}
 }
+
+// Who cannot have the run directory, because another one has it or it cannot be made,
+// can count nothing, and is started again all the same.
+func TestBrakeWithoutTheRunDirectory(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	for _, run := range []string{dir, filepath.Join(lock.Name(), "run")} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			err := Run(context.Background(), Options{RunDir: run})
+			if got := time.Since(began); err == nil || got != startPause {
+				t.Errorf("ends with %v after %v, want %v", err, got, startPause)
+			}
+		})
+	}
+}

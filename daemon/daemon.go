@@ -39,6 +39,7 @@ type Options struct {
 func Run(ctx context.Context, o Options) error {
 	lock, err := lockDir(o.RunDir)
 	if err != nil {
+		pause(ctx) // it would be started again at once, for as long as that lasts
 		return err
 	}
 	// A log that nobody reads any more must not end us: Go dies of a broken pipe

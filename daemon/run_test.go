@@ -175,7 +175,9 @@ func TestLinkThatIsNotThere(t *testing.T) {
 func TestOneDaemonPerNode(t *testing.T) {
 	p := run(t, "")
 	eventually(t, "READY", func() bool { return p.sent.count("READY=1") == 1 })
-	if err := Run(t.Context(), p.Options); !errors.Is(err, ErrRunning) {
+	told, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Run(told, p.Options); !errors.Is(err, ErrRunning) {
 		t.Errorf("a second daemon: %v", err)
 	}
 	if d := p.status(t); d.Version != "1.2.3" {
