@@ -230,6 +230,24 @@ func TestFenceLostMeanwhile(t *testing.T) {
 	})
 }
 
+// TestFenceLostBesides: whoever looks at the link finds that another program came before
+// the fence.
+func TestFenceLostBesides(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := inEpoch(t, b)
+		b.pass(n1.kernel.left() - 1200*time.Millisecond - 20*time.Millisecond)
+		n1.fence.fail(errors.New("BPF program 7 runs before the fence"))
+		began := b.now()
+		n1.l.fencing.look(eth0.Index)
+		for range 300 {
+			b.pass(10 * time.Millisecond)
+			if !n1.kernel.has() || b.clock().Boot() >= n1.fence.Until() && !slices.Contains(n1.fence.all(), "detach") {
+				t.Errorf("does not answer %v after it was noticed", b.now()-began)
+			}
+		}
+	})
+}
+
 // TestFenceLeftToNobody: a fence that a killed daemon left stays on its address, though
 // the next one cannot use it.
 func TestFenceLeftToNobody(t *testing.T) {

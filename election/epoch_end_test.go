@@ -163,6 +163,37 @@ func TestFenceLostAndFound(t *testing.T) {
 	}
 }
 
+// What is left of a fence that counts no more, as behind another program, closes no
+// address that may be served: it is moved on until it is taken away.
+func TestFenceInTheWay(t *testing.T) {
+	for _, d := range []Detection{StandardDetection(), FastDetection()} {
+		c := beating(t, 3, d)
+		a := c.nodes[0]
+		a.event(Fence{Reason: "another program runs before it"})
+		closed := c.runUntil(10*sec, func() bool { return !a.answers() })
+		if closed < 10*sec || c.record().Epoch != nil {
+			t.Errorf("promise %v: closed after %v; the record is %s", d.Promise, closed, c.etcd)
+		}
+	}
+}
+
+// Nor does one that the next process can put on the link, and this one could not.
+func TestFenceOfTheNextProcess(t *testing.T) {
+	c := newCluster(t, 3, FastDetection())
+	a := c.nodes[0]
+	a.bare, a.fence = true, 0
+	a.crash()
+	a.start()
+	c.run(2 * sec)
+	a.crash()
+	a.bare = false
+	c.stall = c.now + 2*sec
+	a.start()
+	if closed := c.runUntil(sec, func() bool { return !a.answers() }); closed < sec {
+		t.Errorf("closed after %v: open until %v, the right lasts until %v", closed, a.fence, a.m.right())
+	}
+}
+
 // A standby is restarted and, right then, another dies with etcd's leader on it:
 // there is always one more than the right needs.
 func TestTwoStandbysMissing(t *testing.T) {

@@ -8,10 +8,10 @@ const fenceStep = 10 * time.Millisecond
 // driveFence lets the kernel close the address by itself when what bears the
 // right may be gone (rule 12). The instant is absolute, so what a frozen process
 // writes late is an old one and does no harm.
+//
+// It does so whether there is a fence or not: what is left of one that counts no more,
+// or comes to the link next, must not close what is served by right.
 func (m *Machine) driveFence() {
-	if !m.fence.OK && !m.kept() {
-		return
-	}
 	switch {
 	case m.claimed() || m.serving() && (m.term.confirmed || m.term.bearing.epoch != ""):
 		if until := m.fenceLimit(); m.fenced == unset || until > m.fenced+fenceStep || until < m.fenced {
