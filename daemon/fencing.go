@@ -18,8 +18,19 @@ import (
 // FenceDir is where the fence is kept when nobody says otherwise.
 const FenceDir = fence.Dir
 
-// RemoveFence takes away whatever fence any havipd of this node left in dir.
-func RemoveFence(dir string) error { return fence.Remove(dir) }
+// RemoveFence takes away whatever fence any havipd of this node left in dir. From one
+// that runs it would take what its address counts on, and what the one after it needs
+// to know which programs on the link are its own.
+func RemoveFence(runDir, dir string) error {
+	if _, err := os.Stat(runDir); err == nil { // else none does, and it need not be made
+		lock, err := lockDir(runDir)
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
+	}
+	return fence.Remove(dir)
+}
 
 // fences is where they come from.
 type fences struct {

@@ -61,7 +61,7 @@ func run(args []string, stderr *os.File) int {
 		return 0
 	}
 	if s.unfence {
-		if err := daemon.RemoveFence(s.FenceDir); err != nil {
+		if err := daemon.RemoveFence(s.RunDir, s.FenceDir); err != nil {
 			fmt.Fprintln(stderr, "error:", err)
 			return 1
 		}

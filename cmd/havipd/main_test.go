@@ -254,14 +254,24 @@ func TestManPage(t *testing.T) {
 	}
 }
 
-// TestUnfence: that there is no fence is no failure, what cannot be read is one.
+// TestUnfence: that there is no fence is no failure, what cannot be read is one, and so
+// is a daemon that runs.
 func TestUnfence(t *testing.T) {
 	dir := t.TempDir()
+	none := filepath.Join(dir, "none")
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
-		dir  string
-		code int
-	}{"nothing there": {filepath.Join(dir, "none"), 0}, "no directory": {"/dev/null", 1}} {
-		d := command(t, "-unfence", "-fence-dir", c.dir)
+		run, dir string
+		code     int
+	}{"nothing there": {none, none, 0}, "no directory": {none, "/dev/null", 1}, "one runs": {dir, none, 1}} {
+		d := command(t, "-unfence", "-run-dir", c.run, "-fence-dir", c.dir)
 		err := d.Run()
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) {
@@ -270,5 +280,8 @@ func TestUnfence(t *testing.T) {
 		if got := d.ProcessState.ExitCode(); got != c.code {
 			t.Errorf("%s: exit status %d, want %d", name, got, c.code)
 		}
+	}
+	if _, err := os.Stat(none); err == nil {
+		t.Error("the run directory was made")
 	}
 }
