@@ -125,6 +125,8 @@ Milliseconds.
   kernel keeps quiet about, or that is behind a cut, counts for the first and not for the second; only the second can
   mislead a client.
 - "noise": the median of the longest spans without an answer in the quiet second before each fault.
+- "API server dead": havip waits for three failed checks (` + "`[health] fall`" + `), the first when the connection breaks, then one a
+  second: 2000 of the milliseconds that it shows.
 
 | fault | contender | trials | clients | ratio | nobody | healed | two, kernel | two, wire | moves | noise |
 |---|---|---|---|---|---|---|---|---|---|---|
