@@ -31,7 +31,7 @@ var beatMutants = []mutant{
 		{"term.go", "l = min(l, m.borneLimit(m.term.rec, m.term.sent))", "if len(m.writes) == 0 {\n\t\tl = min(l, m.borneLimit(m.term.rec, m.term.sent))\n\t}"},
 	}, beatEdges},
 	{"the first hold counts from the confirmation", []edit{
-		{"term.go", "*b = bearing{epoch: is.ID, begun: sent,", "*b = bearing{epoch: is.ID, begun: m.now.Boot,"},
+		{"term.go", "*b = bearing{epoch: is.ID, begun: sent}", "*b = bearing{epoch: is.ID, begun: m.now.Boot}"},
 	}, beatEdges},
 	{"a process that starts supports the epoch it finds", []edit{
 		{"abandon.go", "first: m.now.Boot, refused: first,", "first: m.now.Boot, refused: first && false,"},
@@ -112,10 +112,10 @@ var beatMutants = []mutant{
 		{"saved.go", "if s.Epoch != nil {\n\t\tm.term.rec", "if false {\n\t\tm.term.rec"},
 	}, beatEdges},
 	{"the next process takes the fence for as old as the acknowledgements", []edit{
-		{"saved.go", "s.Open - margin(e.Promise())", "s.Open"},
+		{"saved.go", "s.Open-margin(e.Promise())", "s.Open"},
 	}, beatFights},
 	{"the next process goes on when the right of the one before is over", []edit{
-		{"saved.go", "s.Open - margin(e.Promise())", "max(s.Open, 1) - margin(e.Promise()) + 2*e.Promise()"},
+		{"saved.go", "s.Open-margin(e.Promise())", "max(s.Open, 1) - margin(e.Promise()) + 2*e.Promise()"},
 	}, beatFights},
 	{"the next process does not count on for its beats", []edit{
 		{"machine.go", "beats{seq: uint64(now.Boot), heard", "beats{heard"},
