@@ -165,6 +165,13 @@ var mutants = []mutant{
 	}, ""},
 }
 
+// TestMutantsApply tells in no time what TestMutants would after minutes.
+func TestMutantsApply(t *testing.T) {
+	for _, m := range slices.Concat(mutants, beatMutants) {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) { m.apply(t) })
+	}
+}
+
 // TestMutants shows that the simulation has teeth: with a rule taken out, some
 // schedule breaks a promise.
 func TestMutants(t *testing.T) {
@@ -186,7 +193,8 @@ func TestMutants(t *testing.T) {
 	fmt.Fprintf(os.Stderr, "mutants: %d\n", len(mutants)+len(beatMutants))
 }
 
-func runMutant(t *testing.T, m mutant) (string, error) {
+// apply returns the file that has the compiler read the mutant's source.
+func (m mutant) apply(t *testing.T) string {
 	dir := t.TempDir()
 	replace := map[string]string{}
 	for i, e := range m.edits {
@@ -219,7 +227,11 @@ func runMutant(t *testing.T, m mutant) (string, error) {
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", "test", "-vet=off", "-overlay", file, ".", "-run", "TestSchedules", "-args", "-schedules", fmt.Sprint(*mutantSchedules), "-enough", "1", "-kind", m.kind)
+	return file
+}
+
+func runMutant(t *testing.T, m mutant) (string, error) {
+	cmd := exec.Command("go", "test", "-vet=off", "-overlay", m.apply(t), ".", "-run", "TestSchedules", "-args", "-schedules", fmt.Sprint(*mutantSchedules), "-enough", "1", "-kind", m.kind)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
