@@ -163,10 +163,7 @@ func loaded(n *node, chance *rand.Rand) func() {
 }
 
 func deleted(n *node, _ *rand.Rand) func() {
-	n.kernel.mu.Lock()
-	n.kernel.until = 0
-	n.kernel.mu.Unlock()
-	n.happen(vip.AddressDeleted{Addr: testVIP, Link: eth0.Index})
+	n.kernel.drop()
 	return nil
 }
 
@@ -174,7 +171,7 @@ func deleted(n *node, _ *rand.Rand) func() {
 func unfenced(n *node, chance *rand.Rand) func() {
 	n.fence.refuses(errors.New("BPF program 7 runs before the fence"))
 	if n.alive && chance.IntN(2) == 0 {
-		n.happen(vip.LinkChanged{Link: eth0, Why: vip.LinkSeen})
+		n.kernel.happen(vip.LinkChanged{Link: eth0, Why: vip.LinkSeen})
 	}
 	return func() { n.fence.refuses(nil) }
 }

@@ -215,26 +215,14 @@ func (n *node) linkGoes() {
 	n.kernel.until = 0
 	n.kernel.mu.Unlock()
 	n.fence.unlink()
-	n.happen(vip.LinkChanged{Link: vip.Link{Index: eth0.Index, Name: eth0.Name}, Why: vip.LinkGone}, vip.AddressDeleted{Addr: testVIP, Link: eth0.Index})
+	n.kernel.happen(vip.LinkChanged{Link: vip.Link{Index: eth0.Index, Name: eth0.Name}, Why: vip.LinkGone})
+	n.kernel.happen(vip.AddressDeleted{Addr: testVIP, Link: eth0.Index})
 }
 
 func (n *node) linkComes() {
 	was := n.wrong().gone
 	n.change(func(f *faulty) { f.gone = false })
 	if was {
-		n.happen(vip.LinkChanged{Link: eth0, Why: vip.LinkSeen})
-	}
-}
-
-// happen tells a daemon that watches its link.
-func (n *node) happen(events ...vip.Event) {
-	n.kernel.mu.Lock()
-	sink := n.kernel.sink
-	n.kernel.mu.Unlock()
-	if !n.alive || sink == nil {
-		return
-	}
-	for _, e := range events {
-		sink(e)
+		n.kernel.happen(vip.LinkChanged{Link: eth0, Why: vip.LinkSeen})
 	}
 }

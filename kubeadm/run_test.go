@@ -3,14 +3,12 @@ package kubeadm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -161,110 +159,6 @@ func TestDaemonIsNotThere(t *testing.T) {
 	}
 }
 
-// TestClaimUnanswered: the daemon may have taken the VIP though its answer got
-// lost, so it is given back.
-func TestClaimUnanswered(t *testing.T) {
-	b := newBench(t, "")
-	b.Runner.Claims = lostAnswer{b.daemon}
-	_, err := b.Init(t.Context(), nil)
-	var failed *StepError
-	if !errors.As(err, &failed) || failed.Step.Name != stepClaim {
-		t.Fatalf("init: %v", err)
-	}
-	if diff := cmp.Diff([]string{"claim", "end"}, b.daemon.calls()); diff != "" {
-		t.Errorf("daemon (-want +got):\n%s", diff)
-	}
-}
-
-type lostAnswer struct{ *daemon }
-
-func (l lostAnswer) Claim(ctx context.Context, run string) (Claim, error) {
-	_, _ = l.daemon.Claim(ctx, run) // it did it all the same
-	return Claim{}, errors.New("the connection broke")
-}
-
-// TestNeverHanded: without the election's record no phase runs that lets others
-// in; interrupted, the claim is given back.
-func TestNeverHanded(t *testing.T) {
-	b := newBench(t, "")
-	b.daemon.never = true
-	b.set(t, "block-none", "")
-	ctx, cancel := context.WithCancel(t.Context())
-	b.Runner.Progress = &onBegin{b.watch, stepHanded, cancel}
-	_, err := b.Init(ctx, nil)
-	var failed *StepError
-	if !errors.As(err, &failed) || failed.Step.Name != stepHanded || !errors.Is(err, context.Canceled) {
-		t.Fatalf("init: %v", err)
-	}
-	for _, phase := range b.fake.Phases() {
-		if phase == phaseToken || phase == phaseUploadCerts {
-			t.Errorf("%s was run", phase)
-		}
-	}
-	if diff := cmp.Diff([]string{"claim", "end"}, b.daemon.calls()); diff != "" {
-		t.Errorf("daemon (-want +got):\n%s", diff)
-	}
-}
-
-// TestHandedUnnoticed: the election took the VIP over, and the run was killed
-// before it had written that down.
-func TestHandedUnnoticed(t *testing.T) {
-	b := newBench(t, "")
-	b.daemon.never = true
-	ctx, cancel := context.WithCancel(t.Context())
-	b.Runner.Progress = &onBegin{b.watch, stepHanded, cancel}
-	if _, err := b.Init(ctx, nil); !errors.Is(err, context.Canceled) {
-		t.Fatalf("init: %v", err)
-	}
-	b.daemon.never = false
-	b.daemon.claim.State = ClaimHanded // as after kill -9, which gives nothing back
-	b.daemon.log = nil
-	b.Runner.Progress = b.watch
-	b.mustInit(t)
-	if calls := b.daemon.calls(); len(calls) > 0 {
-		t.Errorf("daemon: %v", calls)
-	}
-}
-
-type onBegin struct {
-	*watcher
-	step string
-	do   func()
-}
-
-func (o *onBegin) Begin(s Step, number, total int) {
-	o.watcher.Begin(s, number, total)
-	if s.Name == o.step {
-		o.do()
-	}
-}
-
-// TestClaimLost: the claim expires, or another run takes it, while phases run.
-func TestClaimLost(t *testing.T) {
-	for name, claim := range map[string]Claim{"expired": {State: ClaimExpired}, "of another run": {State: ClaimHanded, Run: "other"}} {
-		t.Run(name, func(t *testing.T) {
-			b := newBench(t, "")
-			b.daemon.never = true
-			b.Runner.Progress = &onBegin{b.watch, stepHanded, func() {
-				b.daemon.mu.Lock()
-				defer b.daemon.mu.Unlock()
-				if claim.Run == "" {
-					claim.Run = b.daemon.claim.Run
-				}
-				b.daemon.claim = claim
-			}}
-			_, err := b.Init(t.Context(), nil)
-			var failed *StepError
-			if !errors.As(err, &failed) || failed.Step.Name != stepHanded {
-				t.Fatalf("init: %v", err)
-			}
-			if slices.Contains(b.fake.Phases(), "upload-config") {
-				t.Errorf("ran on: %v", b.fake.Phases())
-			}
-		})
-	}
-}
-
 // TestInterrupted: Ctrl-C in the middle of a phase ends kubeadm, and the next run
 // does this phase again.
 func TestInterrupted(t *testing.T) {
@@ -289,38 +183,6 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestRenewed: the claim is renewed while a phase takes its time, and not after it
-// was handed over.
-func TestRenewed(t *testing.T) {
-	b := newBench(t, "")
-	b.daemon.renewed = make(chan struct{}, 1000)
-	if err := b.fake.Block("etcd"); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		for range 3 {
-			<-b.daemon.renewed
-		}
-		if err := b.fake.Unblock("etcd"); err != nil {
-			t.Error(err)
-		}
-	}()
-	b.Runner.Claims = shortClaims{b.daemon}
-	b.mustInit(t)
-	if diff := cmp.Diff([]string{"claim", "handed after wait-control-plane"}, b.daemon.calls()); diff != "" {
-		t.Errorf("daemon (-want +got):\n%s", diff)
-	}
-}
-
-// shortClaims are renewed as often as may be.
-type shortClaims struct{ *daemon }
-
-func (s shortClaims) Claim(ctx context.Context, run string) (Claim, error) {
-	c, err := s.daemon.Claim(ctx, run)
-	c.Left = time.Millisecond
-	return c, err
-}
-
 func TestRefusedConfig(t *testing.T) {
 	b := newBench(t, "")
 	b.set(t, "invalid", "")
@@ -330,64 +192,6 @@ func TestRefusedConfig(t *testing.T) {
 	}
 	if len(b.fake.Phases()) > 0 || len(b.daemon.calls()) > 0 {
 		t.Errorf("ran %v, %v", b.fake.Phases(), b.daemon.calls())
-	}
-}
-
-func TestJoin(t *testing.T) {
-	b := newBench(t, "")
-	if _, err := b.Join(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "join needs a ticket") {
-		t.Errorf("without a ticket: %v", err)
-	}
-	b.set(t, "fail-etcd-join", "")
-	if _, err := b.Join(t.Context(), &someSecrets); err == nil {
-		t.Fatal("no failure")
-	}
-	b.unset(t, "fail-etcd-join")
-	if _, err := b.Init(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "havipctl join was begun here at ") {
-		t.Errorf("init in the middle of join: %v", err)
-	}
-	r, err := b.Join(t.Context(), nil) // with the ticket of the first try
-	if err != nil || !r.Changed || r.Secrets != nil || r.Message != "n1 is a master now" {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	want := slices.Insert(slices.Clone(joinPhases.known), 4, "etcd-join")
-	if diff := cmp.Diff(want, b.fake.Phases()); diff != "" {
-		t.Errorf("phases (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff([]string{"former after control-plane-prepare"}, b.daemon.calls()); diff != "" {
-		t.Errorf("join claims nothing (-want +got):\n%s", diff)
-	}
-	b.noSecrets(t, someSecrets)
-}
-
-// TestJoinAfterRefusedInit: an init that was refused, or stopped with no more than
-// its claim, does not keep the node from joining.
-func TestJoinAfterRefusedInit(t *testing.T) {
-	for name, spoil := range map[string]func(*bench) (mend func()){
-		"claim refused": func(b *bench) func() {
-			b.daemon.refuse = []Finding{{Subject: "VIP", What: "is answered", Blocks: true}}
-			return func() { b.daemon.refuse = nil }
-		},
-		"preflight failed": func(b *bench) func() {
-			b.set(t, "fail-preflight", "")
-			return func() { b.unset(t, "fail-preflight") }
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := newBench(t, "")
-			mend := spoil(b)
-			if _, err := b.Init(t.Context(), nil); err == nil {
-				t.Fatal("no failure")
-			}
-			mend()
-			b.daemon.claim.State = ClaimHeld // as a killed run leaves it
-			if r, err := b.Join(t.Context(), &someSecrets); err != nil || !r.Changed {
-				t.Errorf("join: %+v, %v", r, err)
-			}
-			if held := b.daemon.claim; held.Run != "" && held.State != ClaimEnded {
-				t.Errorf("the claim is %+v, want it given back", held)
-			}
-		})
 	}
 }
 
@@ -412,50 +216,6 @@ func TestToken(t *testing.T) {
 	var failed *StepError
 	if _, err := b.Token(t.Context()); !errors.As(err, &failed) || failed.Step.Name != "token" {
 		t.Errorf("a failure: %v", err)
-	}
-}
-
-func TestReset(t *testing.T) {
-	b := newBench(t, "")
-	r, err := b.Reset(t.Context())
-	if err != nil || r.Changed || !strings.HasPrefix(r.Message, "nothing to do") {
-		t.Errorf("of nothing: %+v, %v", r, err)
-	}
-	b.mustInit(t)
-	phases := len(b.fake.Phases())
-	r, err = b.Reset(t.Context())
-	if err != nil || !r.Changed || r.Message != "n1 is no master any more" {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	want := fmt.Sprintf("let go before %d phases", phases)
-	if calls := b.daemon.calls(); calls[len(calls)-1] != want {
-		t.Errorf("daemon: %v, want %s", calls, want)
-	}
-	if j, err := b.Store.Load(); err != nil || j != nil {
-		t.Errorf("journal %+v, %v", j, err)
-	}
-	b.daemon.claim = Claim{}
-	b.mustInit(t)
-}
-
-// TestResetOfClaim: an unfinished init gives its claim back.
-func TestResetOfClaim(t *testing.T) {
-	b := newBench(t, "")
-	b.set(t, "fail-certs", "")
-	if _, err := b.Init(t.Context(), nil); err == nil {
-		t.Fatal("no failure")
-	}
-	j, err := b.Store.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.daemon.claim = Claim{State: ClaimHeld, Run: j.Run} // as after kill -9
-	b.daemon.log = nil
-	if r, err := b.Reset(t.Context()); err != nil || !r.Changed {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	if diff := cmp.Diff([]string{"end"}, b.daemon.calls()); diff != "" {
-		t.Errorf("daemon (-want +got):\n%s", diff)
 	}
 }
 

@@ -1,0 +1,53 @@
+package kubeadm
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestReset(t *testing.T) {
+	b := newBench(t, "")
+	r, err := b.Reset(t.Context())
+	if err != nil || r.Changed || !strings.HasPrefix(r.Message, "nothing to do") {
+		t.Errorf("of nothing: %+v, %v", r, err)
+	}
+	b.mustInit(t)
+	phases := len(b.fake.Phases())
+	r, err = b.Reset(t.Context())
+	if err != nil || !r.Changed || r.Message != "n1 is no master any more" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	want := fmt.Sprintf("let go before %d phases", phases)
+	if calls := b.daemon.calls(); calls[len(calls)-1] != want {
+		t.Errorf("daemon: %v, want %s", calls, want)
+	}
+	if j, err := b.Store.Load(); err != nil || j != nil {
+		t.Errorf("journal %+v, %v", j, err)
+	}
+	b.daemon.claim = Claim{}
+	b.mustInit(t)
+}
+
+// TestResetOfClaim: an unfinished init gives its claim back.
+func TestResetOfClaim(t *testing.T) {
+	b := newBench(t, "")
+	b.set(t, "fail-certs", "")
+	if _, err := b.Init(t.Context(), nil); err == nil {
+		t.Fatal("no failure")
+	}
+	j, err := b.Store.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.daemon.claim = Claim{State: ClaimHeld, Run: j.Run} // as after kill -9
+	b.daemon.log = nil
+	if r, err := b.Reset(t.Context()); err != nil || !r.Changed {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if diff := cmp.Diff([]string{"end"}, b.daemon.calls()); diff != "" {
+		t.Errorf("daemon (-want +got):\n%s", diff)
+	}
+}
