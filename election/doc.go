@@ -89,12 +89,13 @@
 //  10. Before there is etcd a node may claim the address alone, on the conditions of
 //     [ClaimFacts]. The claim ends when it is not renewed, when somebody else's
 //     record is seen, and when the election has this node's: then the address stays
-//     where it is. A claimant writes the first record without a wait: until there is
-//     one no other node joins its etcd, so nobody's right can hang on what is missing
-//     there. A claim by force, and one that a daemon took over from the one before
-//     it and nobody has renewed yet, wait. Where there is no record every other
-//     candidate waits, and then looks at the wire before it takes the address, for a
-//     claimant that no etcd it knows tells of.
+//     where it is. A claimant writes the first record without a wait: until it
+//     knows that it has one no other node joins its etcd, so nobody's right can hang
+//     on what is missing there, and nobody takes a record from a claimant that does
+//     not know of it. A claim by force, and one that a daemon took over from the one
+//     before it and nobody has renewed yet, wait. Where there is no record every
+//     other candidate waits, and then looks at the wire before it takes the address,
+//     for a claimant that no etcd it knows tells of.
 //
 // # Heartbeats
 //

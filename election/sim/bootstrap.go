@@ -103,7 +103,8 @@ func (w *World) found(f *founding) {
 		return
 	}
 	w.fault("%s: kubeadm init", f.n.id)
-	f.running = true
+	f.running, f.n.init = true, f
+	w.tellInit(f.n)
 	f.n.tryClaim(f)
 	var renew func()
 	renew = func() {
@@ -137,9 +138,18 @@ func (w *World) startFirstMember(f *founding) {
 	n.rewatch(w.between(10*ms, 300*ms))
 }
 
-// joined lets another node's member join, once the election has a record.
+// tellInit is told that n holds the address by election. Only when init has heard
+// that from its daemon does it run the phases that let others join: a record that
+// committed is not enough, for the daemon may not know of it and serve by its claim.
+func (w *World) tellInit(n *node) {
+	if f := n.init; f != nil && f.running && n.alive && n.role == election.Holder {
+		w.open = true
+	}
+}
+
+// joined lets another node's member join, once init has let it.
 func (w *World) joined(n *node) {
-	if len(w.cell) == 0 || w.inCell(n) || w.etcd.value == "" || !w.etcd.quorum() {
+	if !w.open || w.inCell(n) || !w.etcd.quorum() {
 		return
 	}
 	w.fault("%s: joins etcd", n.id)

@@ -21,6 +21,7 @@ type node struct {
 
 	powered, cut, member bool
 	data                 bool          // it has been a member of etcd
+	init                 *founding     // the last run of kubeadm init here
 	asking               time.Duration // until when it asks on the wire for the address
 	deaf, mute           bool          // one way only is cut: to it, or from it
 	shutIn, shutOut      bool          // a firewall drops datagrams on their way in, or out
@@ -344,6 +345,7 @@ func (n *node) stumble(next election.Action) {
 func (n *node) noted(a election.Note) {
 	n.w.sayf("%s: %s -> %s: %s", n.id, a.From, a.To, a.Reason)
 	n.role = a.To
+	n.w.tellInit(n)
 	switch {
 	case a.To == election.Holder && a.From == election.Candidate:
 		n.w.stats.Takeovers++

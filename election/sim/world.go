@@ -24,6 +24,7 @@ type World struct {
 	etcd    store
 	slowest time.Duration // takeover there ever was
 	cell    []*node       // whose members are etcd's; nil: everybody's
+	open    bool          // init has let others join
 	oneOnly bool          // no second run of init
 	preempt time.Duration
 	twice   float64       // share of requests that are applied twice
