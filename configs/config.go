@@ -135,7 +135,7 @@ type Detection string
 const (
 	DetectionOff      Detection = "off"      // by its record in etcd alone
 	DetectionStandard Detection = "standard" // by heartbeats too, within 1.2 s
-	DetectionFast     Detection = "fast"     // and within 0.25 s
+	DetectionFast     Detection = "fast"     // and within 0.3 s
 )
 
 // DefaultDetection is the way of a file that names none.

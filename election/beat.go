@@ -15,6 +15,10 @@ const (
 	// keptBeats is how many beats are remembered for the acks that answer them.
 	keptBeats = 64
 
+	// againPart of the time between two rounds of beats is what an answer may take
+	// before another beat is sent: of three in succession two may be lost.
+	againPart = 6
+
 	// calmFirst is how long enough members must have answered without a break
 	// before an epoch begins. Each one that lives for less than calmLong doubles
 	// it, up to calmLong.
@@ -36,7 +40,9 @@ type beats struct {
 		seq uint64
 		at  Instant
 	}
-	next    Instant
+	round   Instant          // SEND of the newest one that went to all
+	next    Instant          // of the next such
+	again   Instant          // of one to those who have not answered
 	heard   map[string]heard // by member
 	steady  Instant          // since when enough answer; never: they do not
 	calm    time.Duration
@@ -91,35 +97,78 @@ func (m *Machine) heardAck(e Message) {
 	}
 }
 
-// driveBeats sends beats, in any mode and never beyond the right.
+// driveBeats sends beats, in any mode and never beyond the right. In an epoch, who has
+// not answered the newest round of them is soon sent another one, so that rounds can be
+// few.
 func (m *Machine) driveBeats() {
 	b := &m.beats
 	if m.members.Self == "" || !m.beating() {
 		return
 	}
-	if !m.reached(b.next) {
-		return
-	}
-	epoch, every := m.term.bearing.epoch, plainBeat
-	to := slices.Clone(m.members.Voters)
-	if e := m.term.rec.Epoch; epoch != "" {
-		to = append(to, e.Members...)
-		every = e.Hold() / 4
-		if d := m.cfg.Detection; d.On() {
-			every = min(every, d.Beat)
+	every := m.beatEvery()
+	if m.reached(b.next) {
+		b.round, b.next = m.now.Boot, m.now.Boot+every
+		b.again = b.round + every/againPart
+		to := slices.Clone(m.members.Voters)
+		if m.term.bearing.epoch != "" {
+			to = append(to, m.term.rec.Epoch.Members...)
 		}
-		m.ownBeat(epoch)
+		slices.Sort(to)
+		m.beat(slices.Compact(to))
+		m.wakeAt(b.next)
 	}
+	if to := m.silent(); len(to) > 0 && m.reached(b.again) {
+		b.again = m.now.Boot + every/againPart
+		m.beat(to)
+		m.wakeAt(b.again)
+	}
+}
+
+// beatEvery is the time between two rounds of beats.
+func (m *Machine) beatEvery() time.Duration {
+	if m.term.bearing.epoch == "" {
+		return plainBeat
+	}
+	every := m.term.rec.Epoch.Hold() * 4 / 9 // by the one that began it, should that be another now
+	if d := m.cfg.Detection; d.On() {
+		every = min(every, d.Beat)
+	}
+	return every
+}
+
+// silent are the members of the epoch that the holder counts on and that have not
+// answered the newest round of beats.
+func (m *Machine) silent() (ids []string) {
+	e := m.term.rec.Epoch
+	if e == nil || e.ID != m.term.bearing.epoch {
+		return nil
+	}
+	for _, id := range e.Members {
+		if id != m.members.Self && m.beats.heard[id].at < m.beats.round && !m.missed(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// missed: has a member not borne the epoch for so long that the holder counts on it no
+// more? That leaves a third of the right for the write that goes back to plain.
+func (m *Machine) missed(id string) bool {
+	b := &m.term.bearing
+	return m.reached(max(b.begun+settling, max(b.heardFrom(id), b.adopted)+m.term.rec.Epoch.Hold()*2/3))
+}
+
+// beat is heard by this node's own member too.
+func (m *Machine) beat(to []string) {
+	b, epoch := &m.beats, m.term.bearing.epoch
+	m.ownBeat(epoch)
 	b.seq++
 	b.sent[b.seq%keptBeats].seq, b.sent[b.seq%keptBeats].at = b.seq, m.now.Boot
-	slices.Sort(to)
-	for _, id := range slices.Compact(to) {
+	for _, id := range to {
 		if id != m.members.Self {
 			m.emit(Send{To: id, Message: Message{Kind: Beat, From: m.members.Self, Epoch: epoch, Seq: b.seq}})
 		}
 	}
-	b.next = m.now.Boot + every
-	m.wakeAt(b.next)
 }
 
 func (m *Machine) beating() bool {
@@ -183,7 +232,6 @@ func (m *Machine) doubt(e *Epoch) string {
 		return "etcd's members have changed"
 	}
 	b := &m.term.bearing
-	grace := b.begun + settling
 	n := 0
 	for _, id := range e.Members {
 		h := m.beats.heard[id]
@@ -196,7 +244,7 @@ func (m *Machine) doubt(e *Epoch) string {
 		if h.verdict == Leaving && h.at > b.begun {
 			continue
 		}
-		if !m.reached(max(grace, max(b.heardFrom(id), b.adopted)+e.Hold()*3/5)) {
+		if !m.missed(id) {
 			n++
 		}
 	}

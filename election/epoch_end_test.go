@@ -81,8 +81,8 @@ func TestDetectionOffWhileEtcdStalls(t *testing.T) {
 	a.sent = nil
 	a.event(Retime{Timing: a.cfg.Timing})
 	c.run(2 * sec)
-	if n := a.count(Beat) / 2; n < 7 || n > 14 {
-		t.Errorf("%d beats in 2 s, want one every %v", n, StandardDetection().Hold/4)
+	if n := a.count(Beat) / 2; n < 4 || n > 6 {
+		t.Errorf("%d beats in 2 s, want one every %v", n, StandardDetection().Hold*4/9)
 	}
 	if c.holder() != a {
 		t.Error("the holder does not serve any more")

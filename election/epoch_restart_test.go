@@ -127,7 +127,7 @@ func TestCrashAlone(t *testing.T) {
 	c.run(a.fence - 9*FastDetection().Promise/100 - 2*ms - a.clock())
 	a.start()
 	c.runUntil(4*ms, func() bool { return a.m.term == nil })
-	if got, want := a.m.why, "too few masters acknowledged within 225ms"; got != want {
+	if got, want := a.m.why, "too few masters acknowledged within 270ms"; got != want {
 		t.Errorf("says %q, want %q", got, want)
 	}
 }

@@ -17,6 +17,47 @@ func TestEpochBegins(t *testing.T) {
 	}
 }
 
+// Of three beats in succession two may be lost, or their answers, and the epoch lives on.
+func TestLostBeats(t *testing.T) {
+	for _, kind := range []Kind{Beat, Ack} {
+		for lose, want := range map[int]bool{1: true, 2: true, 3: false} {
+			c := beating(t, 3, FastDetection())
+			a, id := c.nodes[0], c.record().Epoch.ID
+			c.runUntil(sec, func() bool { return a.m.beats.round == c.now }) // and all is answered
+			c.run(10 * ms)
+			before, n := c.net, 0
+			c.net = func(from, to *node, m Message) time.Duration {
+				if m.Kind == kind && (from == c.nodes[1] || to == c.nodes[1]) {
+					if n++; n <= lose {
+						return lost
+					}
+				}
+				return before(from, to, m)
+			}
+			c.run(sec)
+			e := c.record().Epoch
+			if got := e != nil && e.ID == id; got != want || n <= lose || c.holder() != a {
+				t.Errorf("%d of kind %d lost of %d: the epoch lives: %v, want %v; it serves: %v", lose, kind, n, got, want, c.holder() == a)
+			}
+		}
+	}
+}
+
+// A member that is gone for long is sent no more beats than any other.
+func TestBeatsToADeadMember(t *testing.T) {
+	c := beating(t, 5, FastDetection())
+	a, dead := c.nodes[0], c.nodes[4]
+	for _, o := range c.nodes[:4] {
+		c.cut(o, dead)
+	}
+	c.run(sec)
+	a.sent = nil
+	c.run(12 * sec)
+	if got := a.count(Beat) / 4; got != 100 || c.record().Epoch == nil {
+		t.Errorf("%d beats to each in 12 s, want 100; record %s", got, c.etcd)
+	}
+}
+
 // The right counts from the SEND of the beat, however slow the network is.
 func TestAckCountsFromTheSend(t *testing.T) {
 	c := beating(t, 3, StandardDetection())

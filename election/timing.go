@@ -50,7 +50,7 @@ type Timing struct {
 
 // Detection is how heartbeats are used; zero: not at all.
 type Detection struct {
-	Beat    time.Duration // between two beats of the holder
+	Beat    time.Duration // between two rounds of beats of the holder
 	Promise time.Duration // others do not abandon a holder this long after a beat
 	Hold    time.Duration // a holder may serve this long after the SEND of a beat that enough of them acknowledged
 }
@@ -58,9 +58,9 @@ type Detection struct {
 // StandardDetection finds a dead holder within 1.2 s.
 func StandardDetection() Detection { return detection(150*time.Millisecond, 1200*time.Millisecond) }
 
-// FastDetection finds a dead holder within 0.25 s, which asks for masters whose
+// FastDetection finds a dead holder within 0.3 s, which asks for masters whose
 // daemons are never kept from running for 0.1 s.
-func FastDetection() Detection { return detection(50*time.Millisecond, 250*time.Millisecond) }
+func FastDetection() Detection { return detection(120*time.Millisecond, 300*time.Millisecond) }
 
 // detection leaves a tenth of the promise for clearing the address; what is
 // frozen is closed by the kernel, exactly on time (rule 12).

@@ -36,7 +36,7 @@ func (w *Wire) prepare(own netip.Addr, c syscall.RawConn) error {
 }
 
 // hear and speak never wait, so they go past the Go scheduler. It would make ready
-// for a call that does: twenty times a second that costs more than the call.
+// for a call that does: at every beat that costs more than the call.
 
 func hear(fd uintptr, b []byte) (int, syscall.Errno) {
 	n, _, err := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)

@@ -68,7 +68,7 @@ var beatMutants = []mutant{
 		{"term.go", "m.leave.step >= stepGive) || !m.reached(m.right()) {", "m.leave.step >= stepGive) || !m.reached(m.term.right) {"},
 		{"epoch.go", "|| m.now.Boot >= m.right() || !slices.Contains", "|| !slices.Contains"},
 		{"beat.go", "(t.confirmed && m.cfg.Detection.On() || t.bearing.epoch != \"\") &&\n\t\tm.now.Boot < m.right()", "(t.confirmed && m.cfg.Detection.On() || t.bearing.epoch != \"\")"},
-		{"beat.go", "\t\tm.ownBeat(epoch)\n", "\t\t_ = m.ownBeat\n"},
+		{"beat.go", "\tm.ownBeat(epoch)\n", "\t_ = m.ownBeat\n"},
 		{"abandon.go", "m.term != nil || m.members.Self", "m.term != nil && m.now.Boot < m.right() || m.members.Self"},
 	}, beatFights},
 	{"a renewal that is confirmed late revives its epoch", []edit{
