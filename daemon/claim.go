@@ -90,6 +90,17 @@ func (f *faces) saveClaim(run string, s status.ClaimState, why string) error {
 	return syncDir(f.stateDir)
 }
 
+// claimGoesOn: may a process go on with the claim that the one before it left in the
+// run directory? That may say so still after init was told that it is over, and others
+// have joined since: what is said there is not waited for.
+func (f *faces) claimGoesOn() bool {
+	file, err := f.loadClaim()
+	if err != nil {
+		f.log.Warn("no claim is adopted", "err", err)
+	}
+	return err == nil && file.State == status.ClaimHeld
+}
+
 // claimStanding is where this node stands, by the loop's word.
 type claimStanding struct {
 	role   election.Role

@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"havip/daemon/status"
+	"havip/election"
 	"havip/election/etcd"
 	"havip/vip"
 )
@@ -251,6 +253,45 @@ func TestClaimSurvivesTheDaemon(t *testing.T) {
 			if at > since {
 				t.Errorf("cleared %v after the crash", at-since)
 			}
+		}
+	})
+}
+
+// TestClaimIsOverForTheNextProcess: init was told that the election has the VIP, so
+// others may have joined; but the disk took nothing since, and says still that there
+// is a claim. Whoever goes on with it, cut off from etcd, has the address beside the
+// next holder.
+func TestClaimIsOverForTheNextProcess(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b)
+		put, full := n1.l.keeper.put, &atomic.Bool{}
+		n1.l.keeper.put = func(s *election.SavedState) error {
+			if s != nil && full.Load() {
+				return errors.New("no space left on device")
+			}
+			return put(s)
+		}
+		n1.start()
+		b.pass(time.Second)
+		n1.claim("r1")
+		b.pass(time.Second)
+		full.Store(true)
+		n1.etcdComes()
+		b.pass(10 * time.Second)
+		if c := n1.claimState(); c.State != status.ClaimHanded {
+			t.Fatalf("with etcd: %+v", c)
+		}
+		n2 := b.shell("n2").start()
+		b.pass(time.Second)
+		n1.crash()
+		<-n1.done
+		synctest.Wait()
+		next := bare(b)
+		next.kernel.until = n1.kernel.until
+		next.start()
+		b.pass(20 * time.Second)
+		if !n2.kernel.has() || next.kernel.has() {
+			t.Errorf("n2 has the address: %v, n1 too: %v, by %+v", n2.kernel.has(), next.kernel.has(), next.claimState())
 		}
 	})
 }

@@ -207,6 +207,9 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	if err != nil {
 		d.Log.Warn("nothing is adopted", "err", err)
 	}
+	if saved != nil && saved.Claim != 0 && !d.faces.claimGoesOn() {
+		saved = nil
+	}
 	l.drain, err = loadDrained(d.StateDir)
 	if err != nil {
 		d.Log.Warn("this node counts as drained", "err", err)

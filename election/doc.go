@@ -92,10 +92,12 @@
 //     where it is. A claimant writes the first record without a wait: until it
 //     knows that it has one no other node joins its etcd, so nobody's right can hang
 //     on what is missing there, and nobody takes a record from a claimant that does
-//     not know of it. A claim by force, and one that a daemon took over from the one
-//     before it and nobody has renewed yet, wait. Where there is no record every
-//     other candidate waits, and then looks at the wire before it takes the address,
-//     for a claimant that no etcd it knows tells of.
+//     not know of it. That others may join is on the disk before anybody is told, and
+//     no process goes on with the claim of one before it then, whatever that saved. A
+//     claim by force, and one that a daemon took over from the one before it and
+//     nobody has renewed yet, wait. Where there is no record every other candidate
+//     waits, and then looks at the wire before it takes the address, for a claimant
+//     that no etcd it knows tells of.
 //
 // # Heartbeats
 //
