@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -395,25 +397,32 @@ func lookAtNeighbours(ctx context.Context, a Address, cfg *configs.Config, self 
 	return ok, nil
 }
 
-// Ports by which a master shows that it runs: etcd's for its peers and the API
-// server's, in kubeadm's manifests.
-var masterPorts = []string{"2380", "6443"}
+// peerPort is etcd's for its peers in kubeadm's manifest.
+const peerPort = "2380"
 
+// lookAtMasters asks at the ports by which a master shows that it runs: etcd's for its
+// peers, which is open at its advertise address alone, and the API server's.
 func (f *faces) lookAtMasters(ctx context.Context, cfg *configs.Config, self configs.Master) (up bool, findings []status.ClaimFinding) {
+	_, port := cfg.Endpoint()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
+	ask := func(m configs.Master, a netip.Addr, port string) {
+		open, text := f.knock(ctx, net.JoinHostPort(a.String(), port))
+		if a != m.Address {
+			port += " of " + a.String()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		up = up || open
+		findings = append(findings, status.ClaimFinding{Subject: m.Name, What: "port " + port + " " + text})
+	}
 	for _, m := range cfg.Masters {
 		if m.Name == self.Name {
 			continue
 		}
-		for _, port := range masterPorts {
-			wg.Go(func() {
-				open, text := f.knock(ctx, net.JoinHostPort(m.Address.String(), port))
-				mu.Lock()
-				defer mu.Unlock()
-				up = up || open
-				findings = append(findings, status.ClaimFinding{Subject: m.Name, What: "port " + port + " " + text})
-			})
+		for _, a := range slices.Compact([]netip.Addr{m.Address, cfg.Advertise(m)}) {
+			wg.Go(func() { ask(m, a, peerPort) })
+			wg.Go(func() { ask(m, a, strconv.Itoa(port)) })
 		}
 	}
 	wg.Wait()

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -145,6 +146,30 @@ func TestClaimIsRefused(t *testing.T) {
 					t.Errorf("the address is there: %v, %+v", n1.kernel.has(), c)
 				}
 			})
+		})
+	}
+}
+
+// TestClaimLooksWhereMastersListen: kubeadm's etcd listens at the advertise address
+// alone, which may be on another link, and the API server at the endpoint's port.
+func TestClaimLooksWhereMastersListen(t *testing.T) {
+	for at, what := range map[string]string{
+		"198.51.100.3:2380": "port 2380 of 198.51.100.3", "198.51.100.3:8443": "port 8443 of 198.51.100.3", "198.51.100.163:8443": "port 8443",
+	} {
+		in(t, func(t *testing.T, b *bench) {
+			b.extra = "[kubeadm]\nendpoint = \"k8s.example.org:8443\"\n[kubeadm.advertise_address]\nn2 = \"198.51.100.3\"\n"
+			n1 := bare(b)
+			n1.open = map[string]bool{at: true}
+			n1.start()
+			b.pass(time.Second)
+			c := n1.claim("r1")
+			b.pass(time.Second)
+			if got := blocks(c); !strings.HasPrefix(got, "masters: another master runs already") || n1.kernel.has() {
+				t.Errorf("%s is open: blocked by %q, the address is there: %v", at, got, n1.kernel.has())
+			}
+			if !slices.ContainsFunc(c.Findings, func(f status.ClaimFinding) bool { return f.Subject == "n2" && strings.HasPrefix(f.What, what+" ") }) {
+				t.Errorf("%s is not told of: %+v", what, c.Findings)
+			}
 		})
 	}
 }
