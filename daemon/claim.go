@@ -170,8 +170,8 @@ func (f *faces) answerClaim(w http.ResponseWriter, r *http.Request, do func(cont
 		status.WriteFailure(w, http.StatusConflict, notRunning, notRunningHint)
 		return
 	}
-	f.claiming.Lock()
-	defer f.claiming.Unlock()
+	f.claiming <- struct{}{}
+	defer func() { <-f.claiming }()
 	c, err := do(r.Context(), box)
 	if err != nil {
 		status.WriteFailure(w, http.StatusServiceUnavailable, err.Error(), "journalctl -u havipd")
@@ -210,6 +210,17 @@ func (f *faces) claimNow(ctx context.Context, box *mailbox) (status.Claim, error
 		c.State = status.ClaimExpired
 	}
 	return c, nil
+}
+
+// claimOver writes down what the election has taken over, also where no init is left
+// that would ask: its work can be finished by hand, and the run that was cut off has
+// no right to begin anew then.
+func (f *faces) claimOver(box *mailbox) {
+	f.claiming <- struct{}{}
+	defer func() { <-f.claiming }()
+	if _, err := f.claimNow(context.Background(), box); err != nil {
+		f.log.Warn("write down that the claim is over", "err", err)
+	}
 }
 
 // askClaim begins or renews a claim, or says why not.

@@ -341,6 +341,32 @@ func TestHandedIsForEver(t *testing.T) {
 	})
 }
 
+// TestClaimIsOverUnasked: init was killed before it could ask, and an operator has
+// finished its work by hand. Nobody begins that claim again when this node is cut
+// off, while the others have an election.
+func TestClaimIsOverUnasked(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b).start()
+		b.pass(time.Second)
+		n1.claim("r1")
+		mustMkdir(n1, n1.d.faces.etcdData)
+		n1.etcdComes()
+		b.pass(10 * time.Second)
+		n2 := b.shell("n2").start()
+		b.pass(time.Second)
+		n1.crash()
+		<-n1.done
+		b.pass(10 * time.Second)
+		next := bare(b).start()
+		b.pass(time.Second)
+		next.claim("r1")
+		b.pass(time.Second)
+		if !n2.kernel.has() || next.kernel.has() {
+			t.Errorf("n2 has the address: %v, n1 too: %v", n2.kernel.has(), next.kernel.has())
+		}
+	})
+}
+
 // Break-glass: a node of a cluster that has lost its quorum, by an operator's
 // word. What the wire says counts all the same.
 func TestClaimByForce(t *testing.T) {

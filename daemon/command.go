@@ -58,7 +58,7 @@ type faces struct {
 	etcdData string                                                             // path that is there on a node that was a member
 	reading  chan struct{}                                                      // has a token while the kernel is asked for the addresses
 	draining sync.Mutex                                                         // file and machine hear of drains in the same order
-	claiming sync.Mutex                                                         // and of claims
+	claiming chan struct{}                                                      // has a token while one has its way with the claim
 	removing sync.Mutex                                                         // of etcd's members: one look, one removal
 	history  atomic.Pointer[historian]                                          // nil: no loop
 
@@ -75,7 +75,7 @@ type faces struct {
 }
 
 func newFaces(stateDir string, c Clock, log *slog.Logger) *faces {
-	return &faces{stateDir: stateDir, clock: c, log: log, vitals: newVitals(), ask: dialMember, knock: knock, etcdData: etcdData, reading: make(chan struct{}, 1)}
+	return &faces{stateDir: stateDir, clock: c, log: log, vitals: newVitals(), ask: dialMember, knock: knock, etcdData: etcdData, reading: make(chan struct{}, 1), claiming: make(chan struct{}, 1)}
 }
 
 func (f *faces) setIdle(d status.Document) {

@@ -239,6 +239,7 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 	d.faces.history.Store(l.history)
 	d.faces.heartbeats.Store(l.heartbeats)
 	l.waited = func() error { return d.faces.endWait(l.box, address) }
+	l.elected = func() { d.faces.claimOver(l.box) }
 
 	inner, end := context.WithCancel(life)
 	defer end()

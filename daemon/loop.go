@@ -97,6 +97,7 @@ type loop struct {
 	adopt     status.AdoptMark
 	ending    bool         // the mark of adopt is being erased
 	waited    func() error // any goroutine: erases it
+	elected   func()       // any goroutine: writes down that a claim is over
 	token     uint64
 	waiting   map[uint64]func(election.Done)
 	waiters   []*query

@@ -40,6 +40,9 @@ func (l *loop) perform(acts []election.Action) {
 			l.log.Info("transition", "from", a.From.String(), "to", a.To.String(), "reason", a.Reason)
 			l.remember(fmt.Sprintf("%s -> %s: %s", a.From, a.To, a.Reason))
 			l.history.note(a)
+			if a.To == election.Holder {
+				go l.elected()
+			}
 		case election.Warn:
 			l.log.Warn(a.Text)
 			l.remember(a.Text)
