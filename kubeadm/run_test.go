@@ -219,6 +219,26 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// TestTokenBeforeTheElection: what makes a token lets others join, whoever asks for it.
+func TestTokenBeforeTheElection(t *testing.T) {
+	b := newBench(t, "")
+	b.daemon.never = true
+	ctx, cancel := context.WithCancel(t.Context())
+	b.Runner.Progress = &onBegin{b.watch, stepHanded, cancel}
+	if _, err := b.Init(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Fatalf("init: %v", err)
+	}
+	if err := b.fake.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "go on with havipctl init first") {
+		t.Errorf("token: %v", err)
+	}
+	if ran := b.fake.Phases(); len(ran) > 0 {
+		t.Errorf("ran %v", ran)
+	}
+}
+
 // TestVanished: a finished node that was reset by kubeadm alone.
 func TestVanished(t *testing.T) {
 	b := newBench(t, "")

@@ -13,11 +13,14 @@ const adminConf = "etc/kubernetes/admin.conf"
 
 // Token makes new secrets in a cluster that this node is a master of.
 func (r *Runner) Token(ctx context.Context) (Secrets, error) {
-	_, end, err := r.begin(ctx)
+	j, end, err := r.begin(ctx)
 	if err != nil {
 		return Secrets{}, err
 	}
 	defer end()
+	if err := r.mayLetIn(ctx, j); err != nil {
+		return Secrets{}, err
+	}
 	program := askVersion(ctx, "kubeadm", "version", "-o", "short")
 	if program.Error != "" {
 		return Secrets{}, errors.New("kubeadm " + program.Error)
@@ -33,6 +36,20 @@ func (r *Runner) Token(ctx context.Context) (Secrets, error) {
 		return Secrets{}, err
 	}
 	return secrets, r.makeToken(ctx, program, secrets)
+}
+
+// mayLetIn sees that no init is under way here whose VIP the election does not have
+// yet. admin.conf is no sign that others may join: from kubeadm 1.37 on it has its
+// rights by the end of wait-control-plane.
+func (r *Runner) mayLetIn(ctx context.Context, j *Journal) error {
+	if j == nil || j.Command != initPhases.command || !j.Touched() || j.Done(stepHanded) {
+		return nil
+	}
+	c, err := r.Claims.Ask(ctx)
+	if err == nil && c.State == ClaimHanded && c.Run == j.Run {
+		return nil
+	}
+	return errors.Join(errors.New("nobody may join before the election has the VIP: go on with havipctl init first"), err)
 }
 
 // makeToken puts the secrets into the cluster by way of a file.
