@@ -26,7 +26,7 @@ func (r *Runner) Reset(ctx context.Context) (Result, error) {
 	if program.Error != "" {
 		return Result{}, errors.New("kubeadm " + program.Error)
 	}
-	if err := r.letGo(ctx, j); err != nil {
+	if err := r.letGo(ctx); err != nil {
 		return Result{}, err
 	}
 	args := []string{resetCommand, "--force"}
@@ -49,14 +49,15 @@ func (r *Runner) Reset(ctx context.Context) (Result, error) {
 }
 
 // letGo takes the VIP from this node before its etcd member goes, while there is
-// an election that can give it to another.
-func (r *Runner) letGo(ctx context.Context, j *Journal) error {
+// an election that can give it to another. A claim is ended whoever asked for it: one
+// by force would keep the VIP here for an hour, with no API server behind it.
+func (r *Runner) letGo(ctx context.Context) error {
 	asked, err := r.Claims.Ask(ctx)
 	if err != nil {
 		return fmt.Errorf("the VIP may be on this node, and its daemon cannot be asked: %w", err)
 	}
-	if j != nil && asked.State == ClaimHeld && asked.Run == j.Run {
-		return r.Claims.End(ctx, j.Run)
+	if asked.State == ClaimHeld {
+		return r.Claims.End(ctx, asked.Run)
 	}
 	return r.Claims.LetGo(ctx)
 }

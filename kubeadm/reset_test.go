@@ -51,3 +51,18 @@ func TestResetOfClaim(t *testing.T) {
 		t.Errorf("daemon (-want +got):\n%s", diff)
 	}
 }
+
+// TestResetOfAnothersClaim: nobody else will give back what an operator has claimed
+// by force, or a run whose journal is lost.
+func TestResetOfAnothersClaim(t *testing.T) {
+	b := newBench(t, "")
+	b.mustInit(t)
+	b.daemon.claim, b.daemon.never = Claim{State: ClaimHeld, Run: "force-20260102T030405"}, true
+	b.daemon.log = nil
+	if r, err := b.Reset(t.Context()); err != nil || !r.Changed {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if diff := cmp.Diff([]string{"end"}, b.daemon.calls()); diff != "" {
+		t.Errorf("daemon (-want +got):\n%s", diff)
+	}
+}
