@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -99,6 +100,17 @@ func (j *Journal) repeat() {
 			j.Steps[i].State = StepBegun
 		}
 	}
+}
+
+// repeatSteps forgets that these are done, and reports whether one was.
+func (j *Journal) repeatSteps(names []string) bool {
+	any := false
+	for i := range j.Steps {
+		if slices.Contains(names, j.Steps[i].Name) && j.Steps[i].State == StepDone {
+			j.Steps[i].State, any = StepBegun, true
+		}
+	}
+	return any
 }
 
 // Store keeps the journal and what belongs to it in a directory.

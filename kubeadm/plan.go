@@ -102,6 +102,17 @@ func (p Plan) done(s Step, j *Journal) bool {
 	return j.Done(s.Name)
 }
 
+// lettingIn names the steps of init that put the secrets into the cluster.
+func (p Plan) lettingIn() []string {
+	var list []string
+	for _, s := range p.Steps {
+		if slices.Contains(s.Phases, phaseUploadCerts) || slices.Contains(s.Phases, phaseToken) {
+			list = append(list, s.Name)
+		}
+	}
+	return list
+}
+
 // safeOrder sees that no other node can join before the election has its record:
 // the two phases that let them in must come after the control plane runs.
 func safeOrder(all []Phase) error {

@@ -172,7 +172,7 @@ func (r *Runner) finished(j *Journal) (Result, error) {
 // open writes what the steps need: secrets, kubeadm's configuration and the
 // journal.
 func (r *Runner) open(ctx context.Context, p *prepared, j *Journal, given *Secrets) (*Journal, error) {
-	secrets, err := r.secretsFor(p.plan.Command, given)
+	secrets, changed, err := r.secretsFor(p.plan.Command, given)
 	if err != nil {
 		return nil, err
 	}
@@ -195,10 +195,15 @@ func (r *Runner) open(ctx context.Context, p *prepared, j *Journal, given *Secre
 		r.Progress.Note("the configuration or kubeadm has changed since the last try: all phases are run again")
 		j.repeat()
 	}
+	if changed && j.repeatSteps(p.plan.lettingIn()) {
+		r.Progress.Note("the secrets are others than in the last try: they are put into the cluster anew")
+	}
 	j.Config, j.Kubeadm = hash, p.facts.Kubeadm.Version.String()
 	file := r.Store.ConfigFile(p.plan.Command)
-	err = errors.Join(r.Store.SaveSecrets(secrets), r.Store.Write(file, text), r.Store.Save(j))
-	if err != nil {
+	if err := r.Store.Save(j); err != nil { // before the secrets, whose change it must know of
+		return nil, err
+	}
+	if err := errors.Join(r.Store.SaveSecrets(secrets), r.Store.Write(file, text)); err != nil {
 		return nil, err
 	}
 	if _, err := ask(ctx, p.facts.Kubeadm.Path, "config", "validate", "--config="+file); err != nil {
@@ -207,19 +212,22 @@ func (r *Runner) open(ctx context.Context, p *prepared, j *Journal, given *Secre
 	return j, nil
 }
 
-// secretsFor returns the given secrets, or those of the last try, or new ones.
-func (r *Runner) secretsFor(command string, given *Secrets) (Secrets, error) {
-	if given != nil {
-		return *given, nil
-	}
+// secretsFor returns the given secrets, or those of the last try, or new ones, and
+// whether they are others than in the last try.
+func (r *Runner) secretsFor(command string, given *Secrets) (secrets Secrets, changed bool, err error) {
 	kept, ok, err := r.Store.Secrets()
-	if err != nil || ok {
-		return kept, err
+	switch {
+	case err != nil:
+		return kept, false, err
+	case given != nil:
+		return *given, !ok || kept != *given, nil
+	case ok:
+		return kept, false, nil
+	case command == joinPhases.command:
+		return kept, false, errors.New("join needs a ticket, from havipctl token on a master")
 	}
-	if command == joinPhases.command {
-		return Secrets{}, errors.New("join needs a ticket, from havipctl token on a master")
-	}
-	return NewSecrets()
+	secrets, err = NewSecrets()
+	return secrets, true, err
 }
 
 // steps runs what is not done yet.
@@ -334,7 +342,10 @@ func (r *Runner) finish(p *prepared, j *Journal) (Result, error) {
 	}
 	now := time.Now()
 	j.Finished = &now
-	if err := errors.Join(r.Store.Save(j), r.Store.Forget()); err != nil {
+	if err := r.Store.Save(j); err != nil {
+		return Result{}, err // and the next try still has the secrets
+	}
+	if err := r.Store.Forget(); err != nil {
 		return Result{}, err
 	}
 	return result, nil

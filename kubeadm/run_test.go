@@ -100,6 +100,49 @@ func TestSecretsStay(t *testing.T) {
 	}
 }
 
+// TestChangedSecrets: what is printed in the end must be what the cluster has, also
+// when the file that all masters share was replaced since the last try.
+func TestChangedSecrets(t *testing.T) {
+	b := newBench(t, "")
+	b.set(t, "fail-addon", "")
+	if _, err := b.Init(t.Context(), &someSecrets); err == nil {
+		t.Fatal("no failure")
+	}
+	b.unset(t, "fail-addon")
+	if err := b.fake.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	other, err := NewSecrets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.daemon.claim.State = ClaimHanded
+	r, err := b.Init(t.Context(), &other)
+	if err != nil || r.Secrets.Token != other.Token {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if diff := cmp.Diff([]string{phaseUploadCerts, phaseToken, "addon"}, b.fake.Phases()); diff != "" {
+		t.Errorf("phases (-want +got):\n%s", diff)
+	}
+}
+
+// TestFinishOnAFullDisk: what is not finished needs its secrets.
+func TestFinishOnAFullDisk(t *testing.T) {
+	b := newBench(t, "")
+	ca := filepath.Join(b.fake.Root(), "etc/kubernetes/pki/ca.crt")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(ca), 0o755), os.WriteFile(ca, []byte(kubeadmtest.CA), 0o600),
+		b.Store.SaveSecrets(someSecrets), os.MkdirAll(filepath.Join(b.Store.journal(), "in the way"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	p := &prepared{plan: Plan{Command: "init"}, input: Input{Secrets: someSecrets}}
+	if _, err := b.finish(p, &Journal{}); err == nil {
+		t.Fatal("the journal was written")
+	}
+	if kept, ok, err := b.Store.Secrets(); !ok || kept != someSecrets || err != nil {
+		t.Errorf("%+v, %v, %v", kept, ok, err)
+	}
+}
+
 func TestChangedConfig(t *testing.T) {
 	b := newBench(t, "")
 	b.set(t, "fail-addon", "")
