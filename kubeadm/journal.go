@@ -221,6 +221,18 @@ func (s Store) Forget() error {
 	return errors.Join(errs...)
 }
 
+// tidy removes what one that was killed while it wrote has left, secrets in it.
+func (s Store) tidy() error {
+	list, _ := filepath.Glob(s.path(".new-*")) // the pattern is right
+	var errs []error
+	for _, path := range append(list, s.ConfigFile("token")) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Clear removes everything but the logs.
 func (s Store) Clear() error {
 	err := s.Forget()

@@ -83,7 +83,7 @@ func (r *Runner) begin(ctx context.Context) (*Journal, func(), error) {
 	}
 	r.lock = lock
 	j, err := r.Store.Load()
-	if err != nil {
+	if err := errors.Join(err, r.Store.tidy()); err != nil {
 		lock.Close()
 		return nil, nil, err
 	}

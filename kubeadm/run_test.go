@@ -100,6 +100,24 @@ func TestSecretsStay(t *testing.T) {
 	}
 }
 
+// TestKilledWhileItWrote: half a file has secrets too.
+func TestKilledWhileItWrote(t *testing.T) {
+	b := newBench(t, "")
+	b.mustInit(t)
+	left := []string{filepath.Join(b.Store.Dir, ".new-123"), b.Store.ConfigFile("token")}
+	for _, path := range left {
+		if err := os.WriteFile(path, []byte("token: "), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.mustInit(t) // nothing to do
+	for _, path := range left {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 // TestChangedSecrets: what is printed in the end must be what the cluster has, also
 // when the file that all masters share was replaced since the last try.
 func TestChangedSecrets(t *testing.T) {
