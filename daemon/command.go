@@ -356,7 +356,7 @@ func (f *faces) drain(ctx context.Context, box *mailbox, a Address, m *drainMark
 
 const (
 	notRunning     = "this node takes no part in an election yet"
-	notRunningHint = "havipctl status says what is missing"
+	notRunningHint = "havipctl status says what is missing; a file that was changed is read by: systemctl restart havipd"
 )
 
 func readBody(w http.ResponseWriter, r *http.Request, v any) bool {

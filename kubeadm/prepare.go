@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -99,12 +100,18 @@ func (r *Runner) prepare(ctx context.Context, command string, j *Journal) (*prep
 	return p, nil
 }
 
-// daemonFindings sees that the daemon of this node runs.
+// daemonFindings sees that the daemon of this node runs and has a claim to give.
 func (r *Runner) daemonFindings(ctx context.Context) []Finding {
-	if _, err := r.Claims.Ask(ctx); err != nil {
-		return []Finding{{Subject: "havipd", What: err.Error(), Fix: "start it: systemctl enable --now havipd", Blocks: true}}
+	_, err := r.Claims.Ask(ctx)
+	if err == nil {
+		return nil
 	}
-	return nil
+	fix := "start it: systemctl enable --now havipd"
+	var told interface{ Fix() string }
+	if errors.As(err, &told) {
+		fix = told.Fix() // it runs, and knows better
+	}
+	return []Finding{{Subject: "havipd", What: err.Error(), Fix: fix, Blocks: true}}
 }
 
 // wouldClaim are what would keep the daemon from taking the VIP. The real claim

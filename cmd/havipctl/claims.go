@@ -71,6 +71,10 @@ func formerOf(answer *status.Former, err error) (kubeadm.Former, error) {
 }
 
 func claimOf(answer *status.Claim, err error) (kubeadm.Claim, error) {
+	var refused *status.RefusedError
+	if errors.As(err, &refused) {
+		return kubeadm.Claim{}, refusedAsk{refused}
+	}
 	if err != nil {
 		return kubeadm.Claim{}, err
 	}
@@ -80,6 +84,12 @@ func claimOf(answer *status.Claim, err error) (kubeadm.Claim, error) {
 	}
 	return claim, nil
 }
+
+// refusedAsk is a refusal that tells what mends it.
+type refusedAsk struct{ *status.RefusedError }
+
+func (r refusedAsk) Fix() string   { return r.Hint }
+func (r refusedAsk) Unwrap() error { return r.RefusedError }
 
 // ofDaemon reports whether an error is of a call to the daemon.
 func ofDaemon(err error) bool {
