@@ -113,6 +113,17 @@ func (j *Journal) repeatSteps(names []string) bool {
 	return any
 }
 
+// age is how long ago the first of these ended.
+func (j *Journal) age(names []string) time.Duration {
+	var oldest time.Duration
+	for _, r := range j.Steps {
+		if slices.Contains(names, r.Name) && r.Ended != nil {
+			oldest = max(oldest, time.Since(*r.Ended))
+		}
+	}
+	return oldest
+}
+
 // Store keeps the journal and what belongs to it in a directory.
 type Store struct{ Dir string }
 

@@ -133,11 +133,7 @@ type Input struct {
 
 // RenderInit writes the file for kubeadm init.
 func RenderInit(in Input) ([]byte, error) {
-	k := &in.Config.Kubeadm
-	ttl := k.TokenTTL
-	if in.Config.Unattended.On() {
-		ttl = in.Config.Unattended.JoinWindow
-	}
+	k, ttl := &in.Config.Kubeadm, tokenLife(in.Config)
 	docs := []any{
 		initConfiguration{
 			typeMeta:         typeMeta{apiVersion, "InitConfiguration"},
@@ -153,6 +149,14 @@ func RenderInit(in Input) ([]byte, error) {
 		docs = append(docs, kubeletConfiguration{typeMeta: typeMeta{"kubelet.config.k8s.io/v1beta1", "KubeletConfiguration"}})
 	}
 	return in.write(docs)
+}
+
+// tokenLife is how long a token lets others join.
+func tokenLife(c *configs.Config) time.Duration {
+	if c.Unattended.On() {
+		return c.Unattended.JoinWindow
+	}
+	return c.Kubeadm.TokenTTL
 }
 
 // RenderJoin writes the file for kubeadm join of a master.

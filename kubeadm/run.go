@@ -195,8 +195,9 @@ func (r *Runner) open(ctx context.Context, p *prepared, j *Journal, given *Secre
 		r.Progress.Note("the configuration or kubeadm has changed since the last try: all phases are run again")
 		j.repeat()
 	}
-	if changed && j.repeatSteps(p.plan.lettingIn()) {
-		r.Progress.Note("the secrets are others than in the last try: they are put into the cluster anew")
+	letIn := p.plan.lettingIn()
+	if (changed || j.age(letIn) > min(tokenLife(r.Config), configs.CertificateKeyLifetime)/10) && j.repeatSteps(letIn) {
+		r.Progress.Note("the secrets are others than in the last try, or that was long ago: they are put into the cluster anew")
 	}
 	j.Config, j.Kubeadm = hash, p.facts.Kubeadm.Version.String()
 	file := r.Store.ConfigFile(p.plan.Command)

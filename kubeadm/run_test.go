@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"havip/configs"
 	"havip/test/kubeadmtest"
 )
 
@@ -139,6 +140,33 @@ func TestChangedSecrets(t *testing.T) {
 	if err != nil || r.Secrets.Token != other.Token {
 		t.Fatalf("%+v, %v", r, err)
 	}
+	if diff := cmp.Diff([]string{phaseUploadCerts, phaseToken, "addon"}, b.fake.Phases()); diff != "" {
+		t.Errorf("phases (-want +got):\n%s", diff)
+	}
+}
+
+// TestOldSecrets: what was put into the cluster in a try of long ago has expired by
+// the time that the lines are printed.
+func TestOldSecrets(t *testing.T) {
+	b := newBench(t, "")
+	b.set(t, "fail-addon", "")
+	if _, err := b.Init(t.Context(), nil); err == nil {
+		t.Fatal("no failure")
+	}
+	j, err := b.Store.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range j.Steps {
+		ended := s.Ended.Add(-configs.CertificateKeyLifetime)
+		j.Steps[i].Ended = &ended
+	}
+	b.unset(t, "fail-addon")
+	if err := errors.Join(b.Store.Save(j), b.fake.Forget()); err != nil {
+		t.Fatal(err)
+	}
+	b.daemon.claim.State = ClaimHanded
+	b.mustInit(t)
 	if diff := cmp.Diff([]string{phaseUploadCerts, phaseToken, "addon"}, b.fake.Phases()); diff != "" {
 		t.Errorf("phases (-want +got):\n%s", diff)
 	}
