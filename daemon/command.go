@@ -225,8 +225,8 @@ func states(vips []netip.Addr, found []vip.Found) []status.AddressState {
 	return list
 }
 
-// askMembers looks whether the etcd members of masters that say nothing accept
-// connections, and counts who is healthy.
+// askMembers asks the etcd members of masters that say nothing themselves, and
+// counts who is healthy.
 func (f *faces) askMembers(ctx context.Context, d *status.Document) {
 	var wg sync.WaitGroup
 	for i := range d.Masters {
@@ -234,7 +234,7 @@ func (f *faces) askMembers(ctx context.Context, d *status.Document) {
 		if m.Self || m.Etcd != status.MemberUnknown {
 			continue
 		}
-		wg.Go(func() { m.Etcd, m.EtcdDetail = f.ask(ctx, m.Address.String()) })
+		wg.Go(func() { m.Etcd, m.EtcdDetail = f.askMember(ctx, m) })
 	}
 	wg.Wait()
 	for _, m := range d.Masters {
@@ -244,11 +244,46 @@ func (f *faces) askMembers(ctx context.Context, d *status.Document) {
 	}
 }
 
-// memberPort is etcd's client port in kubeadm's manifest.
-const memberPort = "2379"
+const (
+	// memberPort is etcd's client port in kubeadm's manifest.
+	memberPort = "2379"
+	// lookTimeout bounds each of two questions: a status is not kept waiting for who
+	// does not answer.
+	lookTimeout = 500 * time.Millisecond
+)
+
+// askMember asks the member of another master, where etcd is reached there: whether
+// it accepts connections, and then what it is.
+func (f *faces) askMember(ctx context.Context, m *status.Master) (status.Member, string) {
+	f.mu.Lock()
+	cfg, cluster := f.cfg, f.cluster
+	f.mu.Unlock()
+	if cfg == nil || cluster == nil {
+		return f.ask(ctx, m.Address.String())
+	}
+	c, _ := cfg.Master(m.Name)
+	state, why := f.ask(ctx, cfg.Advertise(c).String())
+	if state != status.MemberUnknown {
+		return state, why
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	says, err := cluster.Look(ctx, []string{memberURL(cfg, c)})
+	switch {
+	case err != nil:
+		return state, why
+	case says.LeaderID == 0:
+		return status.MemberNoQuorum, ""
+	case says.Learner:
+		return status.MemberLearner, ""
+	case says.Leader:
+		return status.MemberLeader, ""
+	}
+	return status.MemberFollower, ""
+}
 
 func dialMember(ctx context.Context, host string) (status.Member, string) {
-	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(host, memberPort))
 	if err != nil {

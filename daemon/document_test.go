@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -265,6 +266,45 @@ func TestAskAMember(t *testing.T) {
 	l.Close()
 	if m, why := dialMember(t.Context(), "127.0.0.53"); m != status.MemberUnreachable || why != "connection refused" {
 		t.Errorf("%s, %q", m, why)
+	}
+}
+
+// TestWhatAMemberSays: a master that says nothing itself is judged by its etcd member,
+// asked where that is reached.
+func TestWhatAMemberSays(t *testing.T) {
+	n2 := configs.Master{Name: "n2", Address: netip.MustParseAddr("203.0.113.2")}
+	cfg := &configs.Config{Masters: []configs.Master{n2}}
+	cfg.Etcd.Endpoint = "https://127.0.0.1:2379"
+	cfg.Kubeadm.Advertise = map[string]netip.Addr{"n2": netip.MustParseAddr("198.51.100.163")}
+	const url = "https://198.51.100.163:2379"
+	for name, tc := range map[string]struct {
+		says etcd.Listed
+		want status.Member
+	}{
+		"leads":         {etcd.Listed{Member: etcd.Member{Leader: true}, LeaderID: 1}, status.MemberLeader},
+		"follows":       {etcd.Listed{LeaderID: 1}, status.MemberFollower},
+		"has no vote":   {etcd.Listed{Member: etcd.Member{Learner: true}, LeaderID: 1}, status.MemberLearner},
+		"has no leader": {etcd.Listed{}, status.MemberNoQuorum},
+		"hangs":         {etcd.Listed{Err: errSilent}, status.MemberUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.says.ClientURLs = []string{url}
+			f := &faces{cfg: cfg, cluster: &fakeCluster{list: []etcd.Listed{tc.says}}, ask: func(_ context.Context, host string) (status.Member, string) {
+				if host != "198.51.100.163" {
+					t.Errorf("asked at %s", host)
+				}
+				return status.MemberUnknown, "accepts connections"
+			}}
+			d := status.Document{Masters: []status.Master{{Name: "n2", Address: n2.Address, Etcd: status.MemberUnknown}}}
+			f.askMembers(t.Context(), &d)
+			well := 0
+			if tc.want == status.MemberLeader || tc.want == status.MemberFollower {
+				well = 1
+			}
+			if got := d.Masters[0].Etcd; got != tc.want || d.Etcd.Healthy != well {
+				t.Errorf("%s, %d healthy, want %s, %d", got, d.Etcd.Healthy, tc.want, well)
+			}
+		})
 	}
 }
 

@@ -19,6 +19,9 @@ import (
 
 // Cluster is etcd's list of members, through those of other nodes.
 type Cluster interface {
+	// Look asks one member what it is, and whom it names leader.
+	Look(ctx context.Context, urls []string) (etcd.Listed, error)
+
 	// Roll lists the members as a quorum has them, each with how it is.
 	Roll(ctx context.Context, urls []string) ([]etcd.Listed, error)
 
@@ -95,14 +98,18 @@ func publishedBy(text, process string) bool {
 // memberURLs are the client URLs of the other masters' members, as kubeadm writes
 // them.
 func memberURLs(cfg *configs.Config, self configs.Master) []string {
-	scheme, _, _ := strings.Cut(cfg.Etcd.Endpoint, "://")
 	var urls []string
 	for _, m := range cfg.Masters {
 		if m.Name != self.Name {
-			urls = append(urls, scheme+"://"+net.JoinHostPort(cfg.Advertise(m).String(), memberPort))
+			urls = append(urls, memberURL(cfg, m))
 		}
 	}
 	return urls
+}
+
+func memberURL(cfg *configs.Config, m configs.Master) string {
+	scheme, _, _ := strings.Cut(cfg.Etcd.Endpoint, "://")
+	return scheme + "://" + net.JoinHostPort(cfg.Advertise(m).String(), memberPort)
 }
 
 // formerFacts adds to the list what can be seen from this node.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,15 @@ type fakeCluster struct {
 	removed []uint64
 	here    string // presence of n3
 	blind   error  // of a look for it
+}
+
+func (c *fakeCluster) Look(_ context.Context, urls []string) (etcd.Listed, error) {
+	for _, m := range c.list {
+		if slices.Equal(m.ClientURLs, urls) {
+			return m, m.Err
+		}
+	}
+	return etcd.Listed{}, errSilent
 }
 
 func (c *fakeCluster) Roll(_ context.Context, urls []string) ([]etcd.Listed, error) {

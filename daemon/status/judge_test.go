@@ -68,7 +68,7 @@ func TestProblems(t *testing.T) {
 		}, []string{"n1 was never seen"}},
 		"gone, etcd counts it still": {func(d *Document) {
 			daemonGone(d)
-		}, []string{"havipd on n1 does not run, though its etcd member does"}},
+		}, []string{"havipd on n1 is not heard, though its etcd member runs"}},
 		"a member nobody explains": {func(d *Document) {
 			d.Etcd.Healthy = 2
 		}, []string{"etcd has 2 of 3 members"}},
@@ -166,6 +166,10 @@ func TestNobody(t *testing.T) {
 			d.Etcd.Alarms = []string{"NOSPACE on n1"}
 		}, "etcd refuses writes: NOSPACE on n1", "etcdctl defrag --cluster && etcdctl alarm disarm"},
 		"no quorum": {noQuorum, "etcd has no quorum: 2 of 3 members answer without a leader, 2 must see each other", "systemctl start containerd kubelet"},
+		"nobody is down, and there is no leader": {func(d *Document) {
+			noQuorum(d)
+			d.Masters[0].Etcd = MemberNoQuorum
+		}, "etcd has no quorum: 3 of 3 members answer without a leader, 2 must see each other", "crictl ps -a --name etcd"},
 	} {
 		d := change(tc.change)
 		Judge(d)

@@ -69,8 +69,12 @@ func within(d *Document) string {
 // startEtcdStep names the masters whose members are missing: kubelet starts
 // them, as static pods.
 func startEtcdStep(d *Document) Step {
+	silent := d.silentOthers()
+	if len(silent) == 0 {
+		return Step{Text: "no member is down: see in its log why etcd elects no leader; TCP 2380 must be open between the masters", Command: "crictl ps -a --name etcd"}
+	}
 	return Step{Text: fmt.Sprintf("bring etcd members back until %d of %d run", d.Etcd.QuorumNeeded, d.Etcd.Members),
-		On: and(d.silentOthers()), Command: "systemctl start containerd kubelet"}
+		On: and(silent), Command: "systemctl start containerd kubelet"}
 }
 
 func unknownSteps(d *Document) []Step {
@@ -185,11 +189,11 @@ func healthSteps(d *Document, m *Master) []Step {
 }
 
 func goneSteps(d *Document, m *Master) []Step {
+	if m.etcdAlive() {
+		return []Step{{Text: "start havipd there, if it does not run for another VIP; its etcd member runs, so the node does", On: m.Name, Command: "systemctl start havipd"}}
+	}
 	if d.othersUntold() && m.Etcd != MemberNone {
 		return []Step{{Text: "see whether havipd of " + m.Name + " runs, and for this VIP: etcd has a quorum, so its node may be well", On: m.Name, Command: "havipctl status"}}
-	}
-	if m.etcdAlive() {
-		return []Step{{Text: "start havipd there; its etcd member runs, so the node does", On: m.Name, Command: "systemctl start havipd"}}
 	}
 	return []Step{
 		{Text: m.Name + " answers neither havip nor etcd: check its power and cable"},

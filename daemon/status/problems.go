@@ -94,7 +94,7 @@ func masterProblems(d *Document, m *Master) []string {
 	case RoleGone:
 		text := m.Name + " is gone"
 		if m.etcdAlive() {
-			text = "havipd on " + m.Name + " does not run, though its etcd member does"
+			text = "havipd on " + m.Name + " is not heard, though its etcd member runs"
 		}
 		list = append(list, text)
 	case RoleNeverSeen:

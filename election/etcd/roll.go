@@ -43,6 +43,19 @@ func (s *Store) Roll(ctx context.Context, urls []string) ([]Listed, error) {
 	return list, nil
 }
 
+// Look asks the member at these client URLs of it what it is, and whom it names
+// leader. It needs no quorum.
+func (s *Store) Look(ctx context.Context, urls []string) (Listed, error) {
+	resp, err := through(ctx, s, urls, s.cfg.CallTimeout, func(ctx context.Context, l *link) (*pb.StatusResponse, error) {
+		return l.maintenance().Status(ctx, &pb.StatusRequest{})
+	})
+	if err != nil {
+		return Listed{}, fmt.Errorf("ask member: %w", err)
+	}
+	id := resp.Header.GetMemberId()
+	return Listed{Member: Member{ID: id, Learner: resp.IsLearner, Leader: id == resp.Leader}, LeaderID: resp.Leader}, nil
+}
+
 // Presence reads, through the members at these client URLs, what a node publishes;
 // "" is nothing.
 func (s *Store) Presence(ctx context.Context, urls []string, node string) (string, error) {

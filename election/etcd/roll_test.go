@@ -13,6 +13,34 @@ import (
 	"havip/test/etcdtest"
 )
 
+// TestLook: each member says by itself whether it leads, follows, or has no leader.
+func TestLook(t *testing.T) {
+	c := etcdtest.StartWith(t, 3, etcdtest.Options{TLS: true})
+	s := open(t, configFor(c, c.Members[0]))
+	leads := 0
+	for _, m := range c.Members {
+		says, err := s.Look(t.Context(), []string{m.ClientURL})
+		if err != nil || says.LeaderID == 0 || says.Leader != (says.LeaderID == says.ID) {
+			t.Errorf("%s: %+v, %v", m.Name, says, err)
+		}
+		if says.Leader {
+			leads++
+		}
+	}
+	if leads != 1 {
+		t.Errorf("%d say that they lead", leads)
+	}
+	c.Members[1].Kill()
+	c.Members[2].Kill()
+	eventually(t, "the one left has no leader", func() error {
+		says, err := s.Look(t.Context(), []string{c.Members[0].ClientURL})
+		if err != nil || says.LeaderID != 0 {
+			return fmt.Errorf("%+v, %v", says, err)
+		}
+		return nil
+	})
+}
+
 // TestReplaceMember: one of three loses its disk. The node that has none now finds
 // it dead on the list, has it removed through the others, and comes back under the
 // same name and address as a learner that is promoted. The record stays as it is.
@@ -26,6 +54,9 @@ func TestReplaceMember(t *testing.T) {
 	dead.Wipe()
 
 	id := rollOf(t, s, urls, "n1 well, n2 well, n3 silent")["n3"].ID
+	if says, err := s.Look(t.Context(), []string{dead.ClientURL}); err == nil {
+		t.Errorf("the dead one says %+v", says)
+	}
 	others[0].Ctl("put", testPrefix+"nodes/n1", "here")
 	for node, want := range map[string]string{"n1": "here", "n3": ""} {
 		if got, err := s.Presence(t.Context(), urls, node); got != want || err != nil {

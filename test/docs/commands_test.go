@@ -36,7 +36,7 @@ var ran = map[string]run{
 	"etcdctl alarm disarm":                      {"test/faults/runbook_test.go", `"alarm", "disarm"`},
 	"etcdctl compact 1234567":                   {"test/faults/runbook_test.go", `"compact", m[1]`},
 	"etcdctl defrag --cluster":                  {"test/faults/runbook_test.go", `"defrag", "--cluster"`},
-	"etcdctl del --prefix /havip/v1/":           {"test/faults/runbook_test.go", `"del", "--prefix", "/havip/v1/"`},
+	"etcdctl del --prefix /havip/":              {"test/faults/runbook_test.go", `"del", "--prefix", "/havip/"`},
 	"etcdctl endpoint status --cluster -w json": {"test/faults/runbook_test.go", `"endpoint", "status", "--cluster", "-w", "json"`},
 	"etcdctl member list":                       {"test/faults/runbook_test.go", `"member", "list"`},
 	"etcdctl member remove 8e9e05c52164694d":    {"test/e2e/runbook_test.go", `"etcdctl member remove "+s.members(holder)[lost.Name]`},

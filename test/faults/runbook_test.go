@@ -315,13 +315,50 @@ func TestRunbookEtcdctl(t *testing.T) {
 	for _, n := range s.c.Nodes {
 		s.try(n.StopHavipd(10 * time.Second))
 	}
-	if out := s.etcdctl(s.holder, "del", "--prefix", "/havip/v1/"); strings.TrimSpace(out) == "0" {
+	if out := s.etcdctl(s.holder, "del", "--prefix", "/havip/"); strings.TrimSpace(out) == "0" {
 		t.Error("there was nothing to delete")
+	}
+	if left := s.etcdctl(s.holder, "get", "--prefix", "/", "--keys-only"); strings.TrimSpace(left) != "" {
+		t.Errorf("left of havip in etcd:\n%s", left)
 	}
 	for _, n := range s.c.Nodes {
 		s.try(n.StartHavipd())
 	}
 	s.calm()
+}
+
+// TestMembersThatAreAsked: of a master whose havipd is not heard the status says how
+// its etcd member is, and of members that do not reach each other that they run.
+func TestMembersThatAreAsked(t *testing.T) {
+	s := open(t)
+	s.calm()
+	stopped := s.c.Others(s.holder)[0]
+	s.try(stopped.StopHavipd(10 * time.Second))
+	s.says(s.holder, "DEGRADED: havipd on "+stopped.Name+" is not heard, though its etcd member runs", "3 of 3 members: any one of them may fail")
+	s.try(stopped.StartHavipd())
+	s.calm()
+	for _, n := range s.c.Nodes {
+		// What comes in is local by the rule of preference 0, so that makes room.
+		s.inside(n, "ip", "rule", "add", "pref", "1", "iif", "eth0", "ipproto", "tcp", "dport", "2380", "blackhole")
+		s.inside(n, "ip", "rule", "add", "pref", "2", "lookup", "local")
+		s.inside(n, "ip", "rule", "del", "pref", "0", "lookup", "local")
+	}
+	for _, n := range s.c.Nodes {
+		s.says(n, "NOBODY", "3 of 3 members answer without a leader", "no member is down")
+	}
+}
+
+// says waits until all of these are in a node's status.
+func (s *scene) says(n *cluster.Node, want ...string) {
+	s.Helper()
+	out := ""
+	if err := cluster.Poll(s.ctx, calmsDown, fmt.Sprintf("status with %q", want), func() bool {
+		out, _, _, _ = n.Ctl(s.ctx, "status")
+		line := strings.Join(strings.Fields(out), " ")
+		return !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(line, w) })
+	}); err != nil {
+		s.Fatalf("%s: %v:\n%s", n.Name, err, out)
+	}
 }
 
 // etcdctl runs the real one on a node, told by the environment where etcd is.
