@@ -89,8 +89,21 @@ func parseListen(s string, report reporter) (Listen, bool) {
 	return Listen{Host: host, Port: int(n)}, true
 }
 
-// validateListen refuses what only the holder, or only one master, could open.
+// takenPorts are those of a master's control plane. The daemon starts before it, so
+// whoever is to have one of them would find it in use, at the next boot at the latest.
+func (c *Config) takenPorts() map[int]string {
+	_, api := c.Endpoint()
+	return map[int]string{api: "the API server", 2379: "etcd's clients", 2380: "etcd's peers", 10250: "the kubelet",
+		10257: "the controller manager", 10259: "the scheduler"}
+}
+
+// validateListen refuses what only the holder, or only one master, could open, and
+// what somebody else must.
 func (d *decoder) validateListen() {
+	if who, ok := d.config.takenPorts()[d.config.Metrics.Listen.Port]; ok {
+		d.report("metrics.listen", fmt.Sprintf("port %d is for %s, which could not start then", d.config.Metrics.Listen.Port, who), `write another one, such as "self:9478"`)
+		return
+	}
 	a, err := netip.ParseAddr(d.config.Metrics.Listen.Host)
 	if err != nil {
 		return

@@ -199,6 +199,10 @@ var metricsCases = []problemCase{
 	{"a number", "metrics.listen = 9478\n", `f:1:18: metrics.listen: is a number, must be text; put it in quotes: "9478"`},
 	{"the VIP", vipLine + "metrics.listen = \"198.51.100.166:9478\"\n" + three,
 		`f:2:18: metrics.listen: 198.51.100.166 is the VIP: only the holder could listen there; write "self:PORT" for the node's own address`},
+	{"etcd's port", "metrics.listen = \"self:2379\"\n",
+		`f:1:18: metrics.listen: port 2379 is for etcd's clients, which could not start then; write another one, such as "self:9478"`},
+	{"the API server's port", vipLine + "metrics.listen = \":8443\"\nkubeadm.endpoint = \"198.51.100.166:8443\"\n" + three,
+		`f:2:18: metrics.listen: port 8443 is for the API server, which could not start then; write another one, such as "self:9478"`},
 	{"IPv6", "metrics.listen = \"[2001:db8::1]:9478\"\n", `no problem`},
 	{"self", "metrics.listen = \"self:9478\"\n", `no problem`},
 }
