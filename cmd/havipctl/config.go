@@ -102,6 +102,7 @@ type effective struct {
 	Etcd       effectiveEtcd     `json:"etcd"`
 	Election   effectiveElection `json:"election"`
 	Health     effectiveHealth   `json:"health"`
+	Metrics    effectiveMetrics  `json:"metrics"`
 	Kubeadm    effectiveKubeadm  `json:"kubeadm"`
 	Unattended effectiveAlone    `json:"unattended"`
 }
@@ -133,13 +134,18 @@ type effectiveElection struct {
 }
 
 type effectiveHealth struct {
-	APIServer  string `json:"apiserver"`
-	Manifest   string `json:"manifest"`
-	CA         string `json:"ca"`
-	IntervalMS int64  `json:"interval_ms"`
-	TimeoutMS  int64  `json:"timeout_ms"`
-	Rise       int    `json:"rise"`
-	Fall       int    `json:"fall"`
+	APIServer  string       `json:"apiserver"`
+	Manifest   string       `json:"manifest"`
+	CA         string       `json:"ca"`
+	IntervalMS int64        `json:"interval_ms"`
+	TimeoutMS  int64        `json:"timeout_ms"`
+	Gateway    []netip.Addr `json:"gateway"` // empty: off
+	Rise       int          `json:"rise"`
+	Fall       int          `json:"fall"`
+}
+
+type effectiveMetrics struct {
+	Listen string `json:"listen"`
 }
 
 // effectiveKubeadm has what is not set as kubeadm would: empty.
@@ -194,7 +200,8 @@ func effectiveOf(c *configs.Config) effective {
 		Election: effectiveElection{ms(c.Election.Hold), ms(c.Election.Takeover), ms(c.Election.Renewal), ms(c.Election.Retry), ms(c.Election.Preempt),
 			string(c.Election.Detection), c.Election.HeartbeatPort, c.Election.HeartbeatInterface},
 		Health: effectiveHealth{c.Health.APIServer, c.Health.Manifest, c.Health.CA, ms(c.Health.Interval), ms(c.Health.Timeout),
-			c.Health.Rise, c.Health.Fall},
+			append([]netip.Addr{}, c.Health.Gateway...), c.Health.Rise, c.Health.Fall},
+		Metrics:    effectiveMetrics{c.Metrics.Listen.String()},
 		Kubeadm:    effectiveCluster(c),
 		Unattended: effectiveAlone{c.Unattended.On(), c.Unattended.InitNode, c.Unattended.SecretFile, ms(c.Unattended.JoinWindow)},
 	}
