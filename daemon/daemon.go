@@ -48,7 +48,7 @@ func Run(ctx context.Context, o Options) error {
 	d := &daemon{Options: o, clock: SystemClock(), notifier: newNotifier(), alarm: newAlarm, wire: newWire, fences: systemFences(), restarting: askSystemd, logind: dialLogind}
 	d.faces = newFaces(o.StateDir, d.clock, o.Log)
 	d.faces.vitals.version = o.Version
-	d.waiting("the daemon has just started", nil)
+	d.waiting("havipd has just started", nil, nil)
 	brake(ctx, o.RunDir, d.clock.Boot())
 
 	// What serves the node outlives ctx: handing over needs some time after it.

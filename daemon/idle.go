@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"havip/configs"
@@ -14,14 +15,14 @@ import (
 // wants one.
 func (d *daemon) trouble(why string, err error, cfg *configs.Config) {
 	d.Log.Error(why, "err", err)
-	d.waiting(why+": "+err.Error(), cfg)
+	d.waiting(why, strings.Split(err.Error(), "\n"), cfg)
 }
 
-// waiting shows why there is no election here yet. The document counts as
-// configured, so that nobody is told to write the file anew.
-func (d *daemon) waiting(why string, cfg *configs.Config) {
+// waiting shows why there is no election here yet, and in full what is wrong. The
+// document counts as configured, so that nobody is told to write the file anew.
+func (d *daemon) waiting(why string, wrong []string, cfg *configs.Config) {
 	doc := status.Document{
-		Version: d.Version, Config: d.Config, Configured: true, Warnings: []string{why},
+		Version: d.Version, Config: d.Config, Configured: true, Warnings: wrong,
 		Self: status.Self{Role: status.RoleWaiting, Reason: why}, Etcd: status.Etcd{State: status.EtcdUnknown},
 	}
 	if cfg != nil {

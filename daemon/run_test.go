@@ -152,6 +152,13 @@ func TestReadyWhateverIsWrong(t *testing.T) {
 			eventually(t, "READY", func() bool { return p.sent.count("READY=1") == 1 })
 			eventually(t, test.sentence, func() bool { return strings.HasPrefix(p.sent.last("STATUS="), "STATUS="+test.sentence) })
 			d := p.status(t)
+			begins, _, _ := strings.Cut(test.sentence, ":")
+			if test.warning != "" && begins != "waiting" && !strings.HasPrefix(d.Reason, begins) {
+				t.Errorf("the status begins with %q", d.Reason)
+			}
+			if len(d.Next) == 0 {
+				t.Error("the status says nothing of what to do next")
+			}
 			if d.Verdict != test.verdict || !strings.Contains(strings.Join(d.Warnings, "\n"), test.warning) {
 				t.Errorf("%s: %s; warnings %q", d.Verdict, d.Reason, d.Warnings)
 			}

@@ -201,7 +201,10 @@ func whoMayTake(d *Document) string {
 
 func whyUnknown(d *Document) string {
 	node := orElse(d.Node, "this node")
-	if d.etcdAnswers() {
+	switch {
+	case d.noElection():
+		return d.Self.Reason + ": this node takes no part, and cannot tell who holds the VIP"
+	case d.etcdAnswers():
 		return node + " has not read the record yet"
 	}
 	switch d.Etcd.State {
@@ -218,6 +221,12 @@ func whyUnknown(d *Document) string {
 		return fmt.Sprintf("no quorum: %s %s not answer %s; if %s down, nobody holds it", and(silent), do, node, they)
 	}
 	return etcdTrouble(d) + "; who holds it cannot be seen from here"
+}
+
+// noElection reports whether the daemon could not begin: then it does not even
+// know which node it is on, and says why it waits.
+func (d *Document) noElection() bool {
+	return d.Configured && d.Node == "" && d.Self.Reason != ""
 }
 
 // silentOthers names the other masters whose etcd members do not answer here.

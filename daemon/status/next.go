@@ -85,6 +85,8 @@ func unknownSteps(d *Document) []Step {
 		}
 	}
 	switch {
+	case d.noElection():
+		return noElectionSteps(d, others)
 	case d.etcdAnswers():
 		return []Step{{Text: "look again in a moment", Command: "havipctl status --wait 30s"}}
 	case d.Etcd.State == EtcdNotConfigured:
@@ -98,6 +100,18 @@ func unknownSteps(d *Document) []Step {
 		return []Step{{Text: "ask the others, if they run", On: strings.Join(others, " or "), Command: "havipctl status"}, startEtcdStep(d)}
 	}
 	return []Step{{Text: "ask a master whose etcd answers", On: strings.Join(others, " or "), Command: "havipctl status"}}
+}
+
+// noElectionSteps: what is wrong stands in the warnings, each with its place and fix.
+func noElectionSteps(d *Document, others []string) []Step {
+	if len(d.Warnings) == 0 {
+		return []Step{{Text: "look again in a moment", Command: "havipctl status --wait 30s"}}
+	}
+	steps := []Step{{Text: "mend what the warnings say, then let havipd read " + orElse(d.Config, "the config file") + " anew", Command: "systemctl restart havipd"}}
+	if len(others) > 0 {
+		steps = append(steps, Step{Text: "who holds the VIP another master can tell", On: strings.Join(others, " or "), Command: "havipctl status"})
+	}
+	return steps
 }
 
 func claimSteps(d *Document) []Step {

@@ -104,6 +104,7 @@ var scenarios = map[string]func() *Document{
 	"heartbeats":    func() *Document { return change(heartbeats) },
 	"silent-port":   func() *Document { return change(silentPort) },
 	"unconfigured":  unconfigured,
+	"bad-config":    badConfig,
 	"bootstrapping": func() *Document { return change(bootstrapping) },
 	"claimed":       func() *Document { return change(claimed) },
 	"forced":        func() *Document { return change(forced) },
@@ -303,6 +304,18 @@ func stray(d *Document) {
 
 func unconfigured() *Document {
 	return &Document{Time: at0316, Version: "1.2.0", Config: "/etc/havip/havip.toml"}
+}
+
+// badConfig: the file was edited, and the daemon restarted.
+func badConfig() *Document {
+	return &Document{
+		Time: at0316, Version: "1.2.0", Config: "/etc/havip/havip.toml", Configured: true,
+		Self: Self{Role: RoleWaiting, Reason: "the config file has problems"}, Etcd: Etcd{State: EtcdUnknown},
+		Warnings: []string{
+			`havip.toml:2:10: vip.adress: unknown key; did you mean address?`,
+			`havip.toml:9:8: election.hold: "3" has no unit; write "3s" for seconds`,
+		},
+	}
 }
 
 func bootstrapping(d *Document) {

@@ -78,7 +78,7 @@ func TestScreenFits(t *testing.T) {
 						t.Errorf("%s at %v: a colour is left on: %q", name, size, line)
 					}
 				}
-				if head, want := stripColour(lines[0]), plain[0]; size[0] >= 60 && !strings.HasPrefix(want, strings.TrimRight(head[:20], " …")) {
+				if head, want := stripColour(lines[0]), plain[0]; size[0] >= 60 && !strings.HasPrefix(want, strings.TrimRight(head[:min(20, len(head))], " …")) {
 					t.Errorf("%s at %v begins with %q, not as %q", name, size, head, want)
 				}
 			}
