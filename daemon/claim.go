@@ -265,8 +265,11 @@ func (f *faces) askClaim(ctx context.Context, box *mailbox, req status.ClaimRequ
 	facts.Record, facts.Aside = before.record || after.record, before.aside || after.aside
 	facts.Force = req.Force
 	facts.Unfinished = now.Run == req.Run && now.Run != "" && now.State != status.ClaimHanded
+	seen := findings
 	for _, why := range facts.Refusals() {
-		findings = append(findings, finding(why))
+		if !toldBy(seen, why) {
+			findings = append(findings, finding(why))
+		}
 	}
 	if len(facts.Refusals()) > 0 || req.Check {
 		now.State = status.ClaimNone
@@ -346,6 +349,13 @@ func (f *faces) endClaim(ctx context.Context, box *mailbox, run string) (status.
 	return now, f.saveClaim(run, status.ClaimEnded, "")
 }
 
+// toldBy reports whether what was seen says by itself why it refuses: a link that
+// cannot be asked is neither somebody's answer nor everybody's silence.
+func toldBy(seen []status.ClaimFinding, why election.ClaimRefusal) bool {
+	subject := map[election.ClaimRefusal]string{election.RefusedAnswered: "VIP", election.RefusedSilence: "link"}[why]
+	return slices.ContainsFunc(seen, func(x status.ClaimFinding) bool { return x.Blocks && x.Subject == subject })
+}
+
 // finding puts a refusal into words.
 func finding(why election.ClaimRefusal) status.ClaimFinding {
 	words := map[election.ClaimRefusal]status.ClaimFinding{
@@ -387,7 +397,7 @@ func lookAtWire(ctx context.Context, a Address, vips []netip.Addr) (bool, []stat
 	mac, answered, err := a.Probe(ctx, claimLooks, claimLookPause)
 	switch {
 	case err != nil:
-		return true, []status.ClaimFinding{{Subject: "VIP", What: err.Error(), Fix: "havipctl status"}}
+		return true, []status.ClaimFinding{{Subject: "VIP", What: "the link cannot be asked for it: " + err.Error(), Fix: "havipctl status", Blocks: true}}
 	case answered:
 		return true, []status.ClaimFinding{{Subject: "VIP", What: fmt.Sprintf("%v is answered, or asked for, by %v", vips, mac)}}
 	}
@@ -403,7 +413,7 @@ func lookAtNeighbours(ctx context.Context, a Address, cfg *configs.Config, self 
 	}
 	ok, err := a.Passes(ctx, others, claimLooks, neighbourPause)
 	if err != nil {
-		return false, []status.ClaimFinding{{Subject: "link", What: err.Error()}}
+		return false, []status.ClaimFinding{{Subject: "link", What: err.Error(), Fix: "havipctl status", Blocks: true}}
 	}
 	return ok, nil
 }

@@ -20,6 +20,7 @@ type fakeAddress struct {
 	foreign  func() ([]vip.Found, error)
 	link     func() (vip.Link, error)
 	answers  func() (net.HardwareAddr, bool) // who answers a probe
+	mute     error                           // why nobody can be probed
 	passes   func() (bool, error)
 	watch    func(context.Context, func(vip.Event)) error
 	fenced   func(link int) error // before every set
@@ -47,7 +48,7 @@ func (f *fakeAddress) Probe(ctx context.Context, n int, wait time.Duration) (net
 	case <-time.After(time.Duration(n) * wait):
 	}
 	mac, answered := f.answers()
-	return mac, answered, nil
+	return mac, answered, f.mute
 }
 func (f *fakeAddress) Passes(context.Context, []netip.Addr, int, time.Duration) (bool, error) {
 	return f.passes()

@@ -46,13 +46,13 @@ func clock(t, now time.Time) string {
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
-		case r == '\n' || r == '\t':
+		case r == '\t':
 			return ' '
 		case unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Cf, r):
 			return '?'
 		}
 		return r
-	}, s)
+	}, strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "; ")) // of errors that were joined
 }
 
 // wrap breaks text at spaces into lines of at most width runes; a word longer

@@ -67,6 +67,12 @@ func TestTable(t *testing.T) {
 	}
 }
 
+func TestCleanJoinedErrors(t *testing.T) {
+	if got := clean("no other member\nconnection refused\n"); got != "no other member; connection refused" {
+		t.Errorf("%q", got)
+	}
+}
+
 func FuzzClean(f *testing.F) {
 	f.Add("n1 \x1b[2J\u202e\x9b31m\xff")
 	f.Fuzz(func(t *testing.T, s string) {

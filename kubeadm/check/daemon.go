@@ -61,8 +61,9 @@ func judgeDaemon(f *Facts, r *reporter) {
 		r.warn("", fmt.Sprintf("havipd goes by the VIP %v, and the file has %v: it has not read it since", d.VIP, cfg.VIP.Addresses), "systemctl restart havipd, on every master")
 	}
 	for _, w := range d.Warnings {
-		if !slices.Contains(f.Config.Warnings, w) { // those of the file have a look of their own
-			r.warn("", w, "")
+		// What is wrong with the file has a look of its own.
+		if !slices.Contains(f.Config.Warnings, w) && !slices.Contains(f.Config.Problems, w) {
+			r.warn("", w, "havipctl status")
 		}
 	}
 }

@@ -58,6 +58,7 @@ warning vip: 2001:db8::166: somebody accepts connections to the API server at it
 
 	{"broken config", master, func(f *Facts) {
 		f.Config = Config{Path: "/x", Problems: []string{"x:1: syntax", "x:2: vip.adress: unknown"}}
+		f.Daemon.Warnings = f.Config.Problems // havipd has read it too
 	}, `error config: x:1: syntax
 error config: x:2: vip.adress: unknown
 unseen self: the config file cannot be used
