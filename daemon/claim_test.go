@@ -125,7 +125,7 @@ func TestClaimIsRefused(t *testing.T) {
 		"the link is down": {func(s *shell) {
 			s.addr.passes = func() (bool, error) { return false, errors.New("eth0: link is down") }
 		}, "link: eth0: link is down"},
-		"there is no link": {func(s *shell) { s.addr.mute = errors.New("no such interface") }, "VIP: the link cannot be asked for it: no such interface"},
+		"there is no link":         {func(s *shell) { s.addr.mute = errors.New("no such interface") }, "VIP: the link cannot be asked for it: no such interface"},
 		"an etcd member elsewhere": {func(s *shell) { s.open = map[string]bool{"198.51.100.163:2380": true} }, "masters: another master runs already"},
 		"an API server elsewhere":  {func(s *shell) { s.open = map[string]bool{"198.51.100.164:6443": true} }, "masters: another master runs already"},
 		"its own ports count not":  {func(s *shell) { s.open = map[string]bool{"198.51.100.162:6443": true} }, ""},

@@ -59,7 +59,7 @@ type Holder struct {
 	Node         string     `json:"node"`                     // its name in [masters]
 	Link         string     `json:"link,omitempty"`           // its network link, where known
 	Since        *time.Time `json:"since,omitempty"`          // begin of its term, by the clock of the node that wrote the record
-	RightLeftMS  *int64     `json:"right_left_ms,omitempty"`  // until its right ends unless renewed; on another node estimated from when the renewal was seen
+	RightLeftMS  *int64     `json:"right_left_ms,omitempty"`  // until its right ends unless renewed or, on the holder with heartbeats in force, answered; on another node estimated from when the renewal was seen
 	RenewedAgoMS *int64     `json:"renewed_ago_ms,omitempty"` // since the last renewal: since it was sent (holder) or seen (others)
 	RoundTripMS  *int64     `json:"round_trip_ms,omitempty"`  // of the last confirmed renewal; only the holder knows it
 	Confirmed    bool       `json:"confirmed"`                // true: from a record this node sees now, or its own right; false: from memory

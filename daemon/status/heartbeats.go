@@ -17,8 +17,10 @@ func (p *page) heartbeats() {
 	}
 	text := h.Detection + ", not in force"
 	switch {
-	case h.Epoch != "":
+	case p.doc.byBeats():
 		text = h.Detection + ", in force"
+	case h.Epoch != "":
+		text = h.Detection + ", in force when the holder was last known"
 	case h.Plain != "":
 		text += ": " + h.Plain
 	}
@@ -28,6 +30,11 @@ func (p *page) heartbeats() {
 		}
 	}
 	p.labelled("heartbeats", clean(text))
+}
+
+// byBeats reports whether the right of the known holder hangs on heartbeats.
+func (d *Document) byBeats() bool {
+	return d.Heartbeats != nil && d.Heartbeats.Epoch != "" && d.held()
 }
 
 // hears is what a peer's line has to say, "" if it is nothing: who neither holds the

@@ -154,6 +154,10 @@ func ownEtcdSteps(d *Document) []Step {
 			return []Step{{Text: "renew the certificates of " + d.Node + ", and start its static pods anew", On: d.Node, Command: "kubeadm certs renew all"}}
 		}
 		return []Step{{Text: "see why the etcd member of " + d.Node + " is not well", On: d.Node, Command: "crictl ps -a --name etcd"}}
+	case EtcdNoQuorum: // else it is said already, or init waits for it
+		if d.Verdict == Degraded && d.Self.Role != RoleClaimant {
+			return []Step{startEtcdStep(d)}
+		}
 	case EtcdDenied:
 		return []Step{{Text: "compare the certificates in the config with those of etcd", On: d.Node, Command: "havipctl config show"}}
 	}
@@ -179,9 +183,14 @@ func masterSteps(d *Document, m *Master) []Step {
 		}
 		return []Step{{Text: m.Name + " is drained: when its maintenance is over", On: m.Name, Command: "havipctl undrain"}}
 	case RoleUnhealthy, RoleHolder:
-		if !m.Healthy && d.etcdAnswers() {
-			return healthSteps(d, m)
+		var steps []Step
+		if m.Self && m.Role == RoleHolder && d.Self.DrainedBy != "" {
+			steps = append(steps, Step{Text: m.Name + " is drained, and has the VIP until another master can take it: when its maintenance is over", On: m.Name, Command: "havipctl undrain"})
 		}
+		if !m.Healthy && d.etcdAnswers() {
+			steps = append(steps, healthSteps(d, m)...)
+		}
+		return steps
 	}
 	return nil
 }

@@ -252,11 +252,22 @@ func (p *page) holder() {
 		parts = append(parts, "round trip "+short(millis(*h.RoundTripMS)))
 	}
 	if h.RightLeftMS != nil {
-		parts = append(parts, "right ends in "+age(millis(*h.RightLeftMS))+" unless renewed")
+		parts = append(parts, "right ends in "+age(millis(*h.RightLeftMS))+" "+p.doc.unless())
 	}
 	if len(parts) > 0 {
 		p.labelled("holder", strings.Join(parts, ", "))
 	}
+}
+
+// unless is what the right of the holder hangs on.
+func (d *Document) unless() string {
+	switch {
+	case !d.byBeats():
+		return "unless renewed"
+	case d.Holder.Node == d.Node:
+		return "unless heartbeats are answered"
+	}
+	return "unless renewed, sooner without heartbeats"
 }
 
 // address speaks of this node's link only when there is something to say.

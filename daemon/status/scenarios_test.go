@@ -103,6 +103,9 @@ var scenarios = map[string]func() *Document{
 	"stray-address": func() *Document { return change(stray) },
 	"heartbeats":    func() *Document { return change(heartbeats) },
 	"silent-port":   func() *Document { return change(silentPort) },
+	"last-drained":  func() *Document { return change(lastDrained) },
+	"by-beats":      func() *Document { return change(byBeats) },
+	"beats-of-then": func() *Document { return change(beatsOfThen) },
 	"unconfigured":  unconfigured,
 	"bad-config":    badConfig,
 	"bootstrapping": func() *Document { return change(bootstrapping) },
@@ -296,6 +299,28 @@ func silentPort(d *Document) {
 			{Member: "fd422379fda50e48", Name: "n3", Detection: "fast", HeardAgoMS: ms(30), AnsweredAgoMS: ms(30), RoundTripUS: &us, Sent: 504, Received: 504},
 		},
 	}
+}
+
+// lastDrained: the holder is drained like all others, so it keeps the VIP.
+func lastDrained(d *Document) {
+	seenByHolder(d)
+	d.Masters[0].Says, d.Masters[2].Says = RoleDrained, RoleDrained
+	d.Self.DrainedBy = "root at 03:10:02"
+}
+
+// byBeats: etcd has lost its quorum under a holder that still serves by heartbeats.
+func byBeats(d *Document) {
+	heartbeats(d)
+	seenByHolder(d)
+	d.Holder.RightLeftMS, d.Holder.RenewedAgoMS, d.Record.HoldMS = ms(200), ms(8100), 13_400
+	d.Etcd = Etcd{State: EtcdNoQuorum, Reason: "etcd has no leader: an election is going on, or too few members answer", SilentMS: ms(7100), Members: 3}
+	d.Masters[0].Etcd, d.Masters[1].Etcd, d.Masters[2].Etcd = MemberUnreachable, MemberNoQuorum, MemberUnreachable
+}
+
+// beatsOfThen: what n3 knows of an epoch is as old as all else that it knows.
+func beatsOfThen(d *Document) {
+	heartbeats(d)
+	ownEtcdDown(d, 40_000)
 }
 
 func stray(d *Document) {

@@ -134,12 +134,19 @@ func (s *screen) countdowns() {
 		return
 	}
 	if h := d.Holder; h != nil && !h.LastKnown && h.RightLeftMS != nil && d.Verdict != Nobody {
-		s.countdown("right", *h.RightLeftMS, d.holdMS(), s.rightOf(h))
+		total := d.holdMS()
+		if d.byBeats() && h.Node == d.Node {
+			total = *h.RightLeftMS // each answer begins it anew
+		}
+		s.countdown("right", *h.RightLeftMS, total, s.rightOf(h))
 	}
 	if left := d.Record.TakeoverInMS; left != nil && d.Self.Role == RoleCandidate {
 		text := "then " + d.Node + " may take over, were there no renewal"
-		if *left <= 0 {
+		switch {
+		case *left <= 0:
 			text = d.Node + " may take over"
+		case d.byBeats():
+			text += "; sooner without heartbeats"
 		}
 		s.countdown("takeover", *left, total, text)
 	}
@@ -152,8 +159,11 @@ func (s *screen) countdowns() {
 
 func (s *screen) rightOf(h *Holder) string {
 	text := "for " + h.Node
-	if *h.RightLeftMS <= 0 {
+	switch {
+	case *h.RightLeftMS <= 0:
 		text = "ended for " + h.Node + ", unless it renewed"
+	case s.doc.byBeats() && h.Node == s.doc.Node:
+		text += " unless heartbeats are answered"
 	}
 	if h.RenewedAgoMS != nil {
 		text += ", renewed " + age(millis(*h.RenewedAgoMS)) + " ago"
