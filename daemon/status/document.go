@@ -50,7 +50,7 @@ const (
 	Held         Verdict = "HELD"         // held, and a healthy standby is ready
 	Degraded     Verdict = "DEGRADED"     // held, but something is missing
 	Nobody       Verdict = "NOBODY"       // nobody holds it
-	Unknown      Verdict = "UNKNOWN"      // this node cannot tell: etcd does not answer it, and the last right it knew of has run out
+	Unknown      Verdict = "UNKNOWN"      // this node cannot tell: it takes no part, or etcd does not answer it and the last right it knew of has run out
 	Unconfigured Verdict = "UNCONFIGURED" // no [vip] in the config file
 )
 

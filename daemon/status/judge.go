@@ -208,8 +208,6 @@ func whyUnknown(d *Document) string {
 		return node + " has not read the record yet"
 	}
 	switch d.Etcd.State {
-	case EtcdNotConfigured:
-		return node + " has no etcd member yet and cannot see who holds it"
 	case EtcdUnknown, "":
 		return node + " has not asked etcd yet"
 	}
