@@ -302,7 +302,7 @@ type HeartbeatPeer struct {
 	Sent          int64  `json:"sent"`                      // datagrams to it, since the daemon's start
 	Received      int64  `json:"received"`                  // datagrams from it
 	Unsent        int64  `json:"unsent"`                    // datagrams to it that were not sent
-	Error         string `json:"error,omitempty"`           // why the last of these was not
+	Error         string `json:"error,omitempty"`           // why the last one was not; absent: it was
 }
 
 // HeartbeatDrop counts datagrams that were dropped for one reason.

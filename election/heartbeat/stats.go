@@ -20,8 +20,7 @@ type PeerStats struct {
 	Unanswered   time.Duration // for how long beats have gone to it without an answer; 0: they are answered, or none goes
 	RoundTrip    time.Duration // of the beat that was
 
-	Error   string // why something last was not sent
-	ErrorAt time.Duration
+	Error string // why the last one was not sent; "" if it was
 }
 
 // Stats returns the counts of now.

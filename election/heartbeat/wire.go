@@ -361,10 +361,11 @@ func (w *Wire) Send(m Message) {
 	}
 	if err := w.send(&m, p); err != nil {
 		p.counts.Unsent++
-		p.counts.Error, p.counts.ErrorAt = err.Error(), w.cfg.Clock()
+		p.counts.Error = err.Error()
 		return
 	}
 	p.counts.Sent[m.Kind]++
+	p.counts.Error = ""
 }
 
 func (w *Wire) send(m *Message, p *peer) error {
