@@ -261,7 +261,24 @@ func (h *heartbeats) locate(ctx context.Context, r roll) bool {
 		wg.Go(func() { m.addresses = h.addressesOf(ctx, m.hosts) })
 	}
 	wg.Wait()
-	return !slices.ContainsFunc(r.members, func(m rollMember) bool { return len(m.addresses) == 0 })
+	all := !slices.ContainsFunc(r.members, func(m rollMember) bool { return len(m.addresses) == 0 })
+	h.fallBack(r)
+	return all
+}
+
+// fallBack leaves a member that cannot be looked up now where it was: at boot the
+// names' server may come later than etcd. The disk does not tell the hosts.
+func (h *heartbeats) fallBack(r roll) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, m := range r.members {
+		before := slices.IndexFunc(h.known.members, func(o rollMember) bool {
+			return o.id == m.id && (o.hosts == nil || slices.Equal(o.hosts, m.hosts))
+		})
+		if len(m.addresses) == 0 && before >= 0 {
+			r.members[i].addresses = h.known.members[before].addresses
+		}
+	}
 }
 
 func (h *heartbeats) addressesOf(ctx context.Context, hosts []string) []netip.Addr {

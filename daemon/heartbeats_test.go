@@ -325,10 +325,35 @@ func TestMembersByName(t *testing.T) {
 		if diff := cmp.Diff(want, b.ether.membersOf(s), sameAddr); diff != "" {
 			t.Errorf("after (-want +got):\n%s", diff)
 		}
+		known.Store(false)
+		st.Members[2].Learner = false
+		b.tellOne("n1", st)
+		b.pass(resolveTimeout + time.Second)
+		want.Peers = append(want.Peers, peerAt(3, "198.51.100.164"))
+		if diff := cmp.Diff(want, b.ether.membersOf(s), sameAddr); diff != "" {
+			t.Errorf("when the name cannot be looked up any more (-want +got):\n%s", diff)
+		}
 		if b.holder() != "n1" {
 			t.Errorf("%s holds it", b.holder())
 		}
 	})
+}
+
+// TestMembersOfTheDisk: at boot a name is often asked for before anybody answers. One
+// that was moved is not where it was.
+func TestMembersOfTheDisk(t *testing.T) {
+	was := []netip.Addr{netip.MustParseAddr("198.51.100.163")}
+	for name, tt := range map[string]struct {
+		known []string
+		want  []netip.Addr
+	}{"from the disk": {nil, was}, "moved": {[]string{"198.51.100.163"}, nil}} {
+		h := &heartbeats{known: roll{members: []rollMember{{id: 2, hosts: tt.known, addresses: was}}}}
+		r := roll{members: []rollMember{{id: 2, hosts: []string{"n2.example.org"}}, {id: 3}}}
+		h.fallBack(r)
+		if diff := cmp.Diff(tt.want, r.members[0].addresses, sameAddr); diff != "" || r.members[1].addresses != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", name, r.members[1].addresses, diff)
+		}
+	}
 }
 
 // tellOne delivers an event to one client.
