@@ -454,7 +454,7 @@ func TestRotateKey(t *testing.T) {
 		code, body := rotate()
 		b.pass(time.Second)
 		second := b.ether.keysOf(n1)
-		if code != http.StatusOK || !strings.Contains(body, second.ID()) || second.ID() == first.ID() || !b.ether.keysOf(n2).Equal(second) {
+		if code != http.StatusOK || !strings.Contains(body, second.ID()+" in some seconds; the one before it is accepted") || second.ID() == first.ID() || !b.ether.keysOf(n2).Equal(second) {
 			t.Errorf("%d %s: before %v, after %v and %v", code, body, first, second, b.ether.keysOf(n2))
 		}
 		if got := second.String(); got != "key "+second.ID()+" after "+first.ID() {
@@ -462,7 +462,7 @@ func TestRotateKey(t *testing.T) {
 		}
 		b.setKey(b.currentKey(), "broken by hand")
 		b.pass(time.Millisecond)
-		if code, body := rotate(); code != http.StatusOK {
+		if code, body := rotate(); code != http.StatusOK || !strings.Contains(body, "no other is accepted") {
 			t.Errorf("a broken key: %d %s", code, body)
 		}
 		b.pass(rotateAfter)

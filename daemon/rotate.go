@@ -26,8 +26,8 @@ type notNow string
 
 func (r notNow) Error() string { return string(r) }
 
-// rotate replaces the key by a new one, also one that cannot be read, and says how
-// the new one is called. The error may be a notNow.
+// rotate replaces the key by a new one, also one that cannot be read, and says what
+// that means. The error may be a notNow.
 func (h *heartbeats) rotate(ctx context.Context) (string, error) {
 	h.mu.Lock()
 	keys, raw, read, bad := h.keys, h.raw, h.read, h.bad
@@ -46,7 +46,12 @@ func (h *heartbeats) rotate(ctx context.Context) (string, error) {
 	if err := h.vault.SetKey(ctx, raw, next.Encode()); err != nil {
 		return "", err
 	}
-	return next.ID(), nil
+	h.log.Info("the key of the heartbeats was rotated", "keys", next)
+	said := "heartbeats are signed with the new key " + next.ID()
+	if !usable {
+		return said + " from now on, and no other is accepted", nil
+	}
+	return said + " in some seconds; the one before it is accepted until the next rotation", nil
 }
 
 // rotateKey answers PathRotate.
@@ -65,7 +70,7 @@ func (f *faces) rotateKey(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), rotateTimeout)
 	defer cancel()
-	id, err := h.rotate(ctx)
+	said, err := h.rotate(ctx)
 	var refused notNow
 	switch {
 	case errors.As(err, &refused):
@@ -76,7 +81,6 @@ func (f *faces) rotateKey(w http.ResponseWriter, r *http.Request) {
 		f.log.Warn("rotate the key of the heartbeats", "err", err)
 		status.WriteFailure(w, http.StatusGatewayTimeout, "etcd did not confirm it: "+err.Error(), "when etcd answers: havipctl key rotate")
 	default:
-		f.log.Info("the key of the heartbeats was rotated", "key", id)
-		status.WriteAnswer(w, status.Change{Schema: status.Schema, Changed: true, Message: "heartbeats are signed with the new key " + id + " from now on; the one before it is accepted until the next rotation"})
+		status.WriteAnswer(w, status.Change{Schema: status.Schema, Changed: true, Message: said})
 	}
 }
