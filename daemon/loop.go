@@ -176,12 +176,16 @@ func (l *loop) now() election.Now {
 	return election.Now{Boot: l.clock.Boot(), Wall: l.clock.Wall().UnixMilli()}
 }
 
-func (l *loop) step(ev election.Event) { l.perform(l.machine.Step(l.now(), ev)) }
+// step says what is owned before it has anybody told: the announcer asks at once.
+func (l *loop) step(ev election.Event) {
+	acts := l.machine.Step(l.now(), ev)
+	l.ownedTil.Store(int64(ownedUntil(l.machine.Glance())))
+	l.perform(acts)
+}
 
 // afterStep lets the rest of the process see what the machine decided.
 func (l *loop) afterStep() {
 	v, now := l.machine.Glance(), l.clock.Boot()
-	l.ownedTil.Store(int64(ownedUntil(v)))
 	l.beat.Store(int64(now))
 	l.noteReign(v, now)
 	l.notifier.say(sentence(v, now))
