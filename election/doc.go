@@ -40,7 +40,8 @@
 //     longer than the longest takeover in use.
 //
 //   - A claim before there is etcd relies on the wire: masters that do not hear
-//     each other may both claim. The operator asks for it on one of them.
+//     each other may both claim, and so may one while those of a cluster that was
+//     made before are all off. The operator asks for it on one of them.
 //
 // Not covered: a paused or restored virtual machine until its first failed
 // renewal, a suspended machine (its clock counts on, but nothing runs to clear

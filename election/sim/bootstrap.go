@@ -97,9 +97,11 @@ func (n *node) tryClaim(f *founding) {
 }
 
 // found runs kubeadm init on a node: claim, etcd, and then nothing that lets
-// another node join before the record is won.
+// another node join before the record is won. Where another one has made a cluster it
+// would make a second one, whose etcd nothing compares with, if the first is not heard
+// just then: that is outside the promise.
 func (w *World) found(f *founding) {
-	if f.running || f.cancelled || !f.n.powered {
+	if f.running || f.cancelled || !f.n.powered || w.etcd.value != "" && !w.inCell(f.n) {
 		return
 	}
 	w.fault("%s: kubeadm init", f.n.id)
@@ -232,8 +234,7 @@ func (w *World) bootstrapTrouble(runs *[]*founding) {
 			n.step(election.Unclaim{Token: 22, Reason: "init was cancelled"})
 		}
 	case 7:
-		// Another one, while the first has no record: afterwards it would be a
-		// second cluster, whose etcd nothing compares with.
+		// Another one, while the first has no record.
 		if w.etcd.value == "" && !w.oneOnly {
 			second := &founding{n: w.nodes[1+w.rng.IntN(len(w.nodes)-1)]}
 			*runs = append(*runs, second)
