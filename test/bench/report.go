@@ -102,7 +102,8 @@ const reportHead = `# Beside keepalived and a plain election
 
 Written by ` + "`sudo make bench`" + `, from every trial in [benchmark.jsonl](benchmark.jsonl). The same faults in clusters that are
 alike but for who keeps the address: three masters as network namespaces on a bridge, each with a real etcd member at its
-default timers (data in memory) and a stand-in API server. Contenders take turns, a round of all faults each.
+default timers (data in memory) and a stand-in API server. Within a run contenders take turns, a round of all
+its faults each. The trials can be of several runs: the file has the load and the noise of each.
 
 `
 
