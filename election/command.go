@@ -23,11 +23,16 @@ func (m *Machine) commandHandOver(e HandOver) {
 }
 
 func (m *Machine) notHolding() string {
-	if m.seen.known && m.seen.bad == nil && m.seen.rec.Node != "" {
+	switch {
+	case m.namesSelf(): // the watch can be quicker than the answer to a takeover
+		return m.cfg.Node + " does not hold the address, though the record names it: look again in a moment"
+	case m.seen.known && m.seen.bad == nil && m.seen.rec.Node != "":
 		return fmt.Sprintf("%s does not hold the address, %s does", m.cfg.Node, m.seen.rec.Node)
 	}
 	return m.cfg.Node + " does not hold the address"
 }
+
+func (m *Machine) namesSelf() bool { return m.seen.bad == nil && m.seen.rec.Node == m.cfg.Node }
 
 func (m *Machine) noSuccessor(to string) string {
 	for _, p := range m.peers {
@@ -137,6 +142,8 @@ func (m *Machine) commandRelease(e Release) {
 		m.emit(Done{Token: e.Token, Err: "a release is under way"})
 	case m.seen.raw == "":
 		m.emit(Done{Token: e.Token, Message: "there is no record to release"})
+	case m.namesSelf() && !e.Force:
+		m.emit(Done{Token: e.Token, Err: m.notHolding()})
 	case m.seen.bad == nil && !e.Force:
 		m.emit(Done{Token: e.Token, Err: m.notHolding() + "; only an implausible record is released from elsewhere"})
 	default:

@@ -122,6 +122,8 @@ func TestCommandErrors(t *testing.T) {
 		want string
 	}{
 		{"handover by a candidate", func(t *testing.T) *driver { return ready(t, record("n2", 3*sec, 4500*ms).encode()) }, []Event{HandOver{Token: 1}}, "n1 does not hold the address, n2 does"},
+		{"handover before etcd's answer", func(t *testing.T) *driver { return ready(t, record("n1", 3*sec, 4500*ms).encode()) }, []Event{HandOver{Token: 1}}, "n1 does not hold the address, though the record names it: look again in a moment"},
+		{"release before etcd's answer", func(t *testing.T) *driver { return ready(t, record("n1", 3*sec, 4500*ms).encode()) }, []Event{Release{Token: 1}}, "n1 does not hold the address, though the record names it: look again in a moment"},
 		{"handover by nobody's candidate", func(t *testing.T) *driver { return ready(t, "") }, []Event{HandOver{Token: 1}}, "n1 does not hold the address"},
 		{"to a drained one", holding, []Event{Peers{List: []Peer{drainedPeer}}, HandOver{Token: 1, To: "n2"}}, "n2 is drained"},
 		{"to one that cannot", holding, []Event{Peers{List: []Peer{busy}}, HandOver{Token: 1, To: "n3"}}, "n3 cannot take the address over now: it is waiting"},
