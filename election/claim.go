@@ -63,7 +63,7 @@ const (
 	// hears this node. After a longer gap the wire must be looked at anew.
 	claimGap = time.Second
 
-	// findTime is for finding out, after a start, whether the address is there.
+	// findTime is for finding out, after a start, whether the address and the link are there.
 	findTime = time.Second
 )
 

@@ -48,6 +48,7 @@ type node struct {
 	saved  *SavedState
 
 	toEtcd, fromEtcd time.Duration // of a transaction and its answer, or lost
+	linkAfter        time.Duration // a start until the link is looked at
 	watch            time.Duration // until a change is seen, or lost
 	shown            Instant       // the watch keeps the order
 	watches          int
@@ -262,7 +263,11 @@ func (n *node) start() {
 	m, acts := New(n.cfg, Now{Boot: n.clock()}, saved, false)
 	n.m = m
 	n.perform(acts)
-	n.event(Link{Present: true, Up: true})
+	if n.linkAfter == 0 {
+		n.event(Link{Present: true, Up: true})
+	} else {
+		n.eventLater(n.linkAfter, Link{Present: true, Up: true})
+	}
 	n.event(Fence{OK: !n.bare, Reason: "no fence here"})
 	var voters []string
 	for _, o := range n.c.nodes {

@@ -28,6 +28,23 @@ func TestPlainBeforeARestart(t *testing.T) {
 	}
 }
 
+// A process that has not looked at its link yet does not give away for it what it
+// adopts; one that cannot find out about it does.
+func TestAdoptsBeforeTheLinkIsSeen(t *testing.T) {
+	for after, stays := range map[time.Duration]bool{300 * ms: true, 10 * sec: false} {
+		c := beating(t, 3, StandardDetection())
+		a := c.nodes[0]
+		a.crash()
+		c.run(30 * ms)
+		a.linkAfter = after
+		a.start()
+		c.run(8 * sec)
+		if got := c.holder() == a; got != stays {
+			t.Errorf("the link is seen after %v: it holds: %v, want %v; the record is %s", after, got, stays, c.etcd)
+		}
+	}
+}
+
 // What is left in an epoch lets the next process go on with it, as long as the
 // right lasts, before etcd has told it anything.
 func TestCrashInAnEpoch(t *testing.T) {

@@ -85,7 +85,7 @@ func (m *Machine) startLeave() {
 		l.reason = m.cfg.Node + " shuts down"
 	case m.drained:
 		l.reason = m.cfg.Node + " is drained"
-	case !m.link.Present || !m.link.Up:
+	case m.reached(m.linkBy) && (!m.link.Present || !m.link.Up):
 		l.reason, l.sick = fmt.Sprintf("link of %s: %s", m.cfg.Node, m.link.Reason), true
 	case m.cannotSet() && m.reached(m.addr.failing+unsetAfter):
 		l.reason, l.sick = fmt.Sprintf("%s cannot set the address: %s", m.cfg.Node, m.addr.why), true

@@ -57,6 +57,7 @@ type Machine struct {
 	leave  *leave
 	health Health
 	link   Link
+	linkBy Instant // until then it is waited for that it is looked at; 0: it was
 
 	members   Members
 	fence     Fence
@@ -165,7 +166,7 @@ func New(cfg Config, now Now, saved *SavedState, drained bool) (*Machine, []Acti
 	// Above all that the process before this one sent, a nanosecond each: an answer to
 	// one of its beats is none to a beat of this one.
 	m.beats = beats{seq: uint64(now.Boot), heard: map[string]heard{}, steady: never, calm: calmFirst}
-	m.link = Link{Reason: "not looked at yet"}
+	m.link, m.linkBy = Link{Reason: "not looked at yet"}, now.Boot+findTime
 	m.adopt(saved)
 	m.emit(FindAddress{})
 	return m, m.finish()
@@ -242,7 +243,7 @@ func (m *Machine) handle(ev Event) {
 	case Health:
 		m.health = e
 	case Link:
-		m.link = e
+		m.link, m.linkBy = e, 0
 	case HandOver:
 		m.commandHandOver(e)
 	case SetDrained:
