@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -70,6 +72,77 @@ func TestParseSample(t *testing.T) {
 		if _, err := parseSample(bad); err == nil {
 			t.Errorf("parseSample(%v) = nil error", bad)
 		}
+	}
+}
+
+// What the kernel's list shows before a notification counts at once, and is in doubt
+// only when the notification does not follow.
+func TestSamplerCompares(t *testing.T) {
+	const came, went = "missed that 198.51.100.166 was added", "missed that 198.51.100.166 was removed"
+	e := Event{What: Added, Link: 2, Addr: v4, Bits: 32, Valid: 3}
+	gone := e
+	gone.What = Removed
+	there, empty := map[place]Event{e.place(): e}, map[place]Event{}
+	for _, tt := range []struct {
+		name  string
+		play  func(s *sampler, w *watched)
+		holds bool
+		doubt string
+	}{
+		{"told, then in the list", func(s *sampler, w *watched) { s.told(w, 1, e); s.compare(w, 2, there) }, true, ""},
+		{"in the list, then told", func(s *sampler, w *watched) {
+			s.compare(w, 1, there)
+			s.told(w, 2, e)
+			s.compare(w, 1+toldWithin, there)
+		}, true, ""},
+		{"in the list, not told yet", func(s *sampler, w *watched) { s.compare(w, 1, there); s.compare(w, toldWithin, there) }, true, ""},
+		{"in the list, never told", func(s *sampler, w *watched) { s.compare(w, 1, there); s.compare(w, 1+toldWithin, there) }, true, came},
+		{"in the list, then told that it went", func(s *sampler, w *watched) { s.compare(w, 1, there); s.told(w, 2, gone) }, false, ""},
+		{"out of the list, then told", func(s *sampler, w *watched) {
+			s.told(w, 1, e)
+			s.compare(w, 2, empty)
+			s.told(w, 3, gone)
+			s.compare(w, 2+toldWithin, empty)
+		}, false, ""},
+		{"out of the list, never told", func(s *sampler, w *watched) {
+			s.told(w, 1, e)
+			s.compare(w, 2, empty)
+			s.compare(w, 2+toldWithin, empty)
+		}, false, went},
+		{"out of the list, then told that it came", func(s *sampler, w *watched) {
+			s.told(w, 1, e)
+			s.compare(w, 2, empty)
+			s.told(w, 3, e)
+		}, true, went},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var said strings.Builder
+			s, w := &sampler{out: bufio.NewWriter(&said)}, newWatched("n1/1")
+			tt.play(s, w)
+			if err := s.out.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			var doubts []string
+			nodes := holders{}
+			for line := range strings.Lines(said.String()) {
+				words := strings.Fields(line)
+				if words[0] == "doubt" {
+					doubts = append(doubts, strings.Join(words[3:], " "))
+					continue
+				}
+				got, err := parseSample(words[1:])
+				if err != nil {
+					t.Fatal(err)
+				}
+				nodes.apply(got)
+			}
+			if got := strings.Join(doubts, "; "); got != tt.doubt {
+				t.Errorf("doubts: %q, want %q", got, tt.doubt)
+			}
+			if got := len(nodes.names()) == 1; got != tt.holds {
+				t.Errorf("holds in the timeline: %v, want %v:\n%s", got, tt.holds, said.String())
+			}
+		})
 	}
 }
 

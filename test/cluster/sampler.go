@@ -272,8 +272,8 @@ func (s *Sampler) Events() []Event {
 func (s *Sampler) Judge(from, to time.Duration) Judgement { return Judge(s.Events(), from, to) }
 
 // Doubts are changes that only the periodic comparison with the kernel's own
-// list found, and other troubles. None are expected; with any of them the
-// timeline is not proof.
+// list found and no notification followed, and other troubles. None are expected;
+// with any of them the timeline is not proof.
 func (s *Sampler) Doubts() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -281,7 +281,8 @@ func (s *Sampler) Doubts() []string {
 }
 
 // Late is the most that a time stamp between two moments may be late: two
-// holders for less than this could go unseen.
+// holders for less than this could go unseen. With IPv6 add what the kernel itself
+// is late by, see toldWithin.
 func (s *Sampler) Late(from, to time.Duration) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -149,15 +149,17 @@ type place struct {
 	bits int
 }
 
+func (e Event) place() place { return place{e.Link, e.Addr, e.Bits} }
+
 func (h holders) apply(e Event) {
 	switch e.What {
 	case Added:
 		if h[e.Node] == nil {
 			h[e.Node] = map[place]bool{}
 		}
-		h[e.Node][place{e.Link, e.Addr, e.Bits}] = true
+		h[e.Node][e.place()] = true
 	case Removed:
-		delete(h[e.Node], place{e.Link, e.Addr, e.Bits})
+		delete(h[e.Node], e.place())
 	case Off:
 		delete(h, e.Node)
 	}
