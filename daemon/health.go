@@ -188,11 +188,12 @@ func (h *health) probe(ctx context.Context) (status.APIServer, error) {
 		h.way = w
 	}
 	code, err := h.way.ask(ctx)
+	if ctx.Err() != nil { // whatever came: a server that hangs may answer to the goodbye
+		h.forget()
+		return status.APIFailing, fmt.Errorf("no answer within %v", h.cfg.Timeout)
+	}
 	if err != nil {
 		h.forget()
-		if ctx.Err() != nil {
-			return status.APIFailing, fmt.Errorf("no answer within %v", h.cfg.Timeout)
-		}
 		return status.APIFailing, plainError(err)
 	}
 	state, err := judgeAnswer(code)

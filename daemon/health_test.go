@@ -215,7 +215,7 @@ func serving(t *testing.T, address string, until time.Time, handler http.Handler
 	t.Cleanup(s.Close)
 	ca := filepath.Join(t.TempDir(), "ca.crt")
 	replace(t, ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	return &health{cfg: configs.Health{APIServer: s.URL + "/readyz", CA: ca, Timeout: 300 * time.Millisecond}}
+	return &health{cfg: configs.Health{APIServer: s.URL + "/readyz", CA: ca, Timeout: patience}}
 }
 
 func TestProbe(t *testing.T) {
@@ -229,6 +229,11 @@ func TestProbe(t *testing.T) {
 		}
 	}
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	begins := func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush()
+		hang(w, r)
+	}
 	later := time.Now().Add(time.Hour)
 	tests := map[string]struct {
 		address string
@@ -243,12 +248,16 @@ func TestProbe(t *testing.T) {
 		"500":                            {"127.0.0.1", later, code(500), status.APIFailing, "answers 500 Internal Server Error"},
 		"a redirect":                     {"127.0.0.1", later, code(302), status.APIFailing, "answers 302 Found"},
 		"hangs":                          {"127.0.0.1", later, hang, status.APIFailing, "no answer within 300ms"},
+		"hangs within its answer":        {"127.0.0.1", later, begins, status.APIFailing, "no answer within 300ms"},
 		"a certificate for another host": {"198.51.100.162", later, code(200), status.APIFailing, "certificate is valid for 198.51.100.162, not 127.0.0.1"},
 		"an expired certificate":         {"127.0.0.1", time.Now().Add(-time.Hour), code(200), status.APIFailing, "its certificate has expired or is not valid yet"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			h := serving(t, test.address, test.until, test.handler)
+			if strings.HasPrefix(name, "hangs") {
+				h.cfg.Timeout = 300 * time.Millisecond
+			}
 			state, err := look(t, h)
 			if state != test.state || !strings.Contains(text(err), test.err) || (err == nil) != (test.err == "") {
 				t.Errorf("%v, %v, want %v, %q", state, err, test.state, test.err)

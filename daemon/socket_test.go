@@ -91,14 +91,17 @@ func served(t *testing.T) (*faces, string) {
 		}
 		os.RemoveAll(dir)
 	})
-	eventually(t, "the socket listens", func() bool {
-		c, err := net.Dial("unix", path)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	// It listens before the socket has its mode, and answers after that.
+	eventually(t, "the socket answers", func() bool { return askOnce(t, path) == nil })
 	return f, path
+}
+
+// askOnce asks on a connection of its own.
+func askOnce(t *testing.T, path string) error {
+	c := status.NewClient(path)
+	defer c.Close()
+	_, err := c.Status(t.Context())
+	return err
 }
 
 func TestSocketModeAndStaleFile(t *testing.T) {
@@ -189,12 +192,7 @@ func TestManyConnectionsAreBounded(t *testing.T) {
 	for range connections {
 		dial()
 	}
-	ask := func() error {
-		c := status.NewClient(path) // a new one: the last one's connection would be kept
-		defer c.Close()
-		_, err := c.Status(t.Context())
-		return err
-	}
+	ask := func() error { return askOnce(t, path) }
 	// A connection of before may be counted for a moment, in the place of one of these.
 	eventually(t, "one more is refused", func() bool { dial(); return errors.Is(ask(), status.ErrBroken) })
 	for _, o := range open {
