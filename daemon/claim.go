@@ -75,7 +75,7 @@ func (f *faces) loadClaim() (claimFile, error) {
 		return c, fmt.Errorf("read claim: %w", err)
 	}
 	if err := json.Unmarshal(b, &c); err != nil {
-		return c, fmt.Errorf("read claim %s: %w", f.claimPath(), err)
+		return c, fmt.Errorf("read claim %s: %w: the file is damaged: move it away, init then judges by what else is on this node", f.claimPath(), err)
 	}
 	return c, nil
 }

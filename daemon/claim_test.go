@@ -197,6 +197,35 @@ func TestClaimCheck(t *testing.T) {
 	})
 }
 
+// A file that a crash cannot have left so may have told of a cluster: nothing is
+// claimed, and it is said what to do.
+func TestClaimOfDamage(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := bare(b)
+		path := n1.d.faces.claimPath()
+		mustMkdir(n1, n1.d.StateDir)
+		if err := os.WriteFile(path, []byte("{"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		n1.start()
+		b.pass(time.Second)
+		code, body := n1.ask(http.MethodPost, status.PathClaim, `{"run": "r1"}`)
+		if code != http.StatusServiceUnavailable || !strings.Contains(string(body), path) || !strings.Contains(string(body), "move it away") {
+			t.Errorf("%d %s", code, body)
+		}
+		b.pass(time.Second)
+		if n1.kernel.has() {
+			t.Error("claimed")
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if c := n1.claim("r1"); c.State != status.ClaimHeld {
+			t.Errorf("afterwards: %+v", c)
+		}
+	})
+}
+
 func TestClaimExpiresAndIsTakenUpAgain(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		n1 := bare(b).start()

@@ -151,6 +151,9 @@ func (s Store) Load() (*Journal, error) {
 	return &j, nil
 }
 
+// errDamaged ends what is said of a file that a crash cannot have left so.
+var errDamaged = errors.New("the file is damaged: on a master that works move it away, elsewhere undo by: havipctl reset")
+
 func (s Store) read(path string, v any) (bool, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -160,7 +163,7 @@ func (s Store) read(path string, v any) (bool, error) {
 		return false, fmt.Errorf("read journal: %w", err)
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return false, fmt.Errorf("read %s: %w", path, err)
+		return false, fmt.Errorf("read %s: %w: %w", path, err, errDamaged)
 	}
 	return true, nil
 }

@@ -65,7 +65,7 @@ func TestTouched(t *testing.T) {
 
 func TestUnreadableJournals(t *testing.T) {
 	s := Store{t.TempDir()}
-	for content, want := range map[string]string{"{": "unexpected end", `{"schema": 2}`: "it is of schema 2, this havipctl knows 1"} {
+	for content, want := range map[string]string{"{": "/journal.json: unexpected end of JSON input: the file is damaged", `{"schema": 2}`: "it is of schema 2, this havipctl knows 1"} {
 		if err := s.Write(s.journal(), []byte(content)); err != nil {
 			t.Fatal(err)
 		}

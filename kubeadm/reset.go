@@ -11,13 +11,21 @@ import (
 const resetCommand = "reset"
 
 // Reset undoes init or join: the VIP goes to another master, kubeadm removes the
-// etcd member and its files, and the journal is cleared.
+// etcd member and its files, and the journal is cleared, one that is damaged too.
 func (r *Runner) Reset(ctx context.Context) (Result, error) {
-	j, end, err := r.begin(ctx)
+	end, err := r.enter(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	defer end()
+	j, err := r.Store.Load()
+	if errors.Is(err, errDamaged) {
+		r.Progress.Note(err.Error())
+		j, err = &Journal{}, nil // something was begun
+	}
+	if err != nil {
+		return Result{}, err
+	}
 	facts := r.System.Gather(ctx, r.Config, resetCommand)
 	if j == nil && len(facts.Leftovers) == 0 && len(facts.Keys) == 0 {
 		return Result{Message: "nothing to do: this node is no master, and nothing is left of one"}, nil

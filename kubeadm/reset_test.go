@@ -1,6 +1,7 @@
 package kubeadm
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,6 +27,23 @@ func TestReset(t *testing.T) {
 	}
 	if j, err := b.Store.Load(); err != nil || j != nil {
 		t.Errorf("journal %+v, %v", j, err)
+	}
+	b.daemon.claim = Claim{}
+	b.mustInit(t)
+}
+
+// TestResetOfDamage: what no other command can read is no reason to stay.
+func TestResetOfDamage(t *testing.T) {
+	b := newBench(t, "")
+	b.mustInit(t)
+	if err := b.Store.Write(b.Store.journal(), []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Init(t.Context(), nil); !errors.Is(err, errDamaged) {
+		t.Errorf("init: %v", err)
+	}
+	if r, err := b.Reset(t.Context()); err != nil || !r.Changed {
+		t.Fatalf("%+v, %v", r, err)
 	}
 	b.daemon.claim = Claim{}
 	b.mustInit(t)

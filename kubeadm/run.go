@@ -75,19 +75,32 @@ const tailLines = 12
 
 // begin locks the store and reads the journal. The returned function ends both.
 func (r *Runner) begin(ctx context.Context) (*Journal, func(), error) {
+	end, err := r.enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	j, err := r.Store.Load()
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return j, end, nil
+}
+
+// enter locks the store. The returned function gives it free.
+func (r *Runner) enter(ctx context.Context) (func(), error) {
 	lock, err := r.Store.Lock(ctx.Done(), func() {
 		r.Progress.Note("another run, or a kubeadm that a killed run left behind, is still at work: waiting for it")
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r.lock = lock
-	j, err := r.Store.Load()
-	if err := errors.Join(err, r.Store.tidy()); err != nil {
+	if err := r.Store.tidy(); err != nil {
 		lock.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return j, func() { lock.Close() }, nil
+	return func() { lock.Close() }, nil
 }
 
 // Init makes this node the first master of a cluster. Given secrets are used
