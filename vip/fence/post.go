@@ -154,17 +154,24 @@ func directionOf(name string) (direction, bool) {
 	return direction{}, false
 }
 
-// dropFormer removes the programs of other versions.
+// dropFormer removes the programs of other versions. One that stays attached somewhere
+// is kept, for the next try and the next process.
 func (p *post) dropFormer() error {
 	var errs []error
-	for _, f := range p.former {
-		errs = append(errs, detachEverywhere(p.hooks, f.program, f.direction))
-		if f.path != "" {
-			errs = append(errs, os.Remove(f.path))
+	p.former = slices.DeleteFunc(p.former, func(f former) bool {
+		err := detachEverywhere(p.hooks, f.program, f.direction)
+		if err == nil && f.path != "" {
+			if err = os.Remove(f.path); errors.Is(err, os.ErrNotExist) {
+				err = nil
+			}
+		}
+		if err != nil {
+			errs = append(errs, err)
+			return false
 		}
 		errs = append(errs, unix.Close(f.fd))
-	}
-	p.former = nil
+		return true
+	})
 	return errors.Join(errs...)
 }
 
