@@ -25,6 +25,34 @@ func TestStandbyGoesAndReturns(t *testing.T) {
 	}
 }
 
+// While etcd confirms nothing, a holder that misses one of two goes by the plain record
+// that it has sent, and one that misses both by its epoch. It says so.
+func TestStandbysGoWhileEtcdStalls(t *testing.T) {
+	for _, tt := range []struct {
+		d        Detection
+		crashed  []int
+		from, to time.Duration
+		why      string
+	}{
+		{StandardDetection(), []int{2}, 3 * sec, 4 * sec, "etcd confirmed no renewal within 3s"},
+		{FastDetection(), []int{2}, 3 * sec, 3300 * ms, "etcd confirmed no renewal within 3s"},
+		{StandardDetection(), []int{1, 2}, 900 * ms, 1080 * ms, "too few masters acknowledged within 1.08s"},
+		{FastDetection(), []int{1, 2}, 150 * ms, 270 * ms, "too few masters acknowledged within 270ms"},
+	} {
+		c := beating(t, 3, tt.d)
+		a := c.nodes[0]
+		c.run(10 * sec)
+		c.stall = c.now + 20*sec
+		for _, i := range tt.crashed {
+			c.nodes[i].crash()
+		}
+		took := c.runUntil(10*sec, func() bool { return a.m.role != Holder })
+		if took < tt.from || took > tt.to || a.m.why != tt.why {
+			t.Errorf("promise %v, %d crashed: let go after %v, says %q, want %q after %v to %v", tt.d.Promise, len(tt.crashed), took, a.m.why, tt.why, tt.from, tt.to)
+		}
+	}
+}
+
 func TestHandoverFromAnEpoch(t *testing.T) {
 	c := beating(t, 3, StandardDetection())
 	a, b := c.nodes[0], c.nodes[1]

@@ -137,7 +137,13 @@ func (m *Machine) expireRight() {
 		return
 	}
 	t := m.term
-	unborne := m.borneRight(t.rec, t.sent) < t.right
+	plain, hold := m.plainRight(), t.rec.Hold()
+	unborne := m.borneRight(t.rec, t.sent) < plain
+	for _, w := range m.writes {
+		if w.sent+w.rec.Hold() == plain {
+			hold = w.rec.Hold() // of one that went back to plain, say
+		}
+	}
 	m.term = nil
 	if t.confirmed {
 		m.past = t.rec.ID
@@ -146,7 +152,6 @@ func (m *Machine) expireRight() {
 		m.writes[i].flying = false // renewals without an answer must not keep a takeover back
 	}
 	m.abortLeave("the right to serve ran out")
-	hold := t.rec.Hold()
 	switch {
 	case unborne:
 		m.toIdle(fmt.Sprintf("too few masters acknowledged within %v", t.rec.Epoch.Hold()))
