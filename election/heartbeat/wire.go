@@ -135,7 +135,7 @@ func (w *Wire) ownAddresses(self Peer) []netip.Addr {
 // reopen is how long after a failure sockets are opened again.
 const reopen = time.Second
 
-var errNoAddress = errors.New("the address of this node's etcd member is not known")
+var errNoAddress = errors.New("the address of this node's etcd member is not known: its etcd must answer once, and a name in its peer URL lead to an address (etcdctl member list)")
 
 // Run receives until ctx ends, which is its only error. Sockets that cannot be
 // opened, as long as the address is not there, are tried again.
@@ -245,13 +245,13 @@ func (w *Wire) bind(ctx context.Context, own netip.Addr) (*socket, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return w.prepare(own, c) }}
 	pc, err := lc.ListenPacket(ctx, network, netip.AddrPortFrom(own, uint16(w.cfg.Port)).String())
 	if err != nil {
-		return nil, fmt.Errorf("hear the other masters: %w", err)
+		return nil, explain(err)
 	}
 	conn := pc.(*net.UDPConn) // of a udp network always
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("hear the other masters: %w", err)
+		return nil, fmt.Errorf("take the socket: %w", err)
 	}
 	return &socket{own: own, conn: conn, raw: raw}, nil
 }
@@ -279,9 +279,22 @@ func (w *Wire) receive(s *socket) error {
 		return nil
 	}
 	if err = errors.Join(err, failed); err != nil {
-		return fmt.Errorf("hear the other masters: %w", err)
+		return fmt.Errorf("receive at %v: %w", s.own, err)
 	}
 	return nil
+}
+
+// explain says what mends it; the error has the address, the port and the link.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("%w: something else has the port (ss -lunp)", err)
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return fmt.Errorf("%w: etcd has this address for this node (etcdctl member list), and it is on no link here", err)
+	case errors.Is(err, unix.ENODEV):
+		return fmt.Errorf("%w: is election.heartbeat_interface right?", err)
+	}
+	return err
 }
 
 // take passes a datagram on, or counts why not.
@@ -342,7 +355,7 @@ func (p *peer) heard(m *Message, now time.Duration) {
 	}
 }
 
-var errNoSocket = errors.New("no address of it can be reached from an own one")
+var errNoSocket = errors.New("no address that etcd has for it (etcdctl member list) can be reached from one that is open here")
 
 // Send sends once, now or not at all: m.From, m.Life, m.Sent and m.Echo are filled in.
 // What could not be sent is counted like what was lost on the way.

@@ -209,7 +209,9 @@ func TestAddressComesLate(t *testing.T) {
 		t.Errorf("without members: %q", st.Trouble)
 	}
 	meet(a, b)
-	a.until(t, "trouble", func(st Stats) bool { return strings.Contains(st.Trouble, "cannot assign requested address") })
+	a.until(t, "trouble", func(st Stats) bool {
+		return strings.Contains(st.Trouble, "cannot assign requested address: etcd has this address for this node")
+	})
 	a.Send(Message{Kind: Beat, To: 2})
 	if p := a.Stats().Peers[2]; p.Unsent != 1 || p.Error == "" {
 		t.Errorf("without a socket: %+v", p)
@@ -222,6 +224,20 @@ func TestAddressComesLate(t *testing.T) {
 }
 
 // TestAddressChanges: a member that was moved to another address is heard there.
+func TestPortTaken(t *testing.T) {
+	network(t, "198.51.100.1")
+	other, err := net.ListenPacket("udp4", "198.51.100.1:9478")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	a := start(t, Config{}, 1, "198.51.100.1")
+	meet(a)
+	a.until(t, "trouble", func(st Stats) bool {
+		return strings.Contains(st.Trouble, "198.51.100.1:9478: bind: address already in use: something else has the port (ss -lunp)")
+	})
+}
+
 func TestAddressChanges(t *testing.T) {
 	network(t, "198.51.100.1", "198.51.100.2", "198.51.100.3")
 	a, b := start(t, Config{}, 1, "198.51.100.1"), start(t, Config{}, 2, "198.51.100.2")
@@ -253,7 +269,9 @@ func TestInterface(t *testing.T) {
 	a.says(t, Message{Kind: Beat}, b) // own addresses are reached by lo
 	c := start(t, Config{Interface: "d9"}, 3, "198.51.100.1")
 	meet(c)
-	c.until(t, "trouble", func(st Stats) bool { return strings.Contains(st.Trouble, "bind to link d9: no such device") })
+	c.until(t, "trouble", func(st Stats) bool {
+		return strings.Contains(st.Trouble, "bind to link d9: no such device: is election.heartbeat_interface right?")
+	})
 }
 
 // TestLinkIsMadeAnew: a link of the same name is another one to the kernel.
