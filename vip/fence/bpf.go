@@ -83,7 +83,7 @@ func bpf[T any](command uintptr, x *T) (int, error) {
 	}
 }
 
-const permission = "needs CAP_BPF and CAP_NET_ADMIN, run it as root or by its systemd unit"
+const permission = "needs CAP_NET_ADMIN and CAP_BPF, which came with Linux 5.8: run it by its systemd unit, or as root"
 
 // explain names what is missing.
 func explain(err error) error {

@@ -67,8 +67,8 @@ func TestCapabilities(t *testing.T) {
 	for _, test := range []struct{ name, keep, says string }{
 		{"those of the unit", "-all,+net_admin,+net_raw,+bpf", ""},
 		{"those of the unit, by the next process", "-all,+net_admin,+net_raw,+bpf", ""},
-		{"none for BPF", "-all,+net_admin,+net_raw", "needs CAP_BPF and CAP_NET_ADMIN"},
-		{"none for the network", "-all,+bpf", "needs CAP_BPF and CAP_NET_ADMIN"},
+		{"none for BPF", "-all,+net_admin,+net_raw", "needs CAP_NET_ADMIN and CAP_BPF"},
+		{"none for the network", "-all,+bpf", "needs CAP_NET_ADMIN and CAP_BPF"},
 	} {
 		if test.says != "" {
 			// What is kept may be opened without CAP_BPF.
