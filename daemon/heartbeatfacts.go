@@ -73,7 +73,7 @@ func (l *loop) peerFacts(m rollMember, p heartbeat.PeerStats, now time.Duration)
 
 // masterOf is the master whose address an etcd member has, or who has its name.
 func (l *loop) masterOf(m rollMember) string {
-	i := slices.IndexFunc(l.cfg.Masters, func(c configs.Master) bool { return slices.Contains(m.addresses, c.Address) })
+	i := slices.IndexFunc(l.cfg.Masters, func(c configs.Master) bool { return slices.Contains(m.addresses, l.cfg.Advertise(c)) })
 	if i < 0 {
 		return m.name
 	}

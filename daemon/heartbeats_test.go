@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"havip/configs"
 	"havip/daemon/status"
 	"havip/election"
 	"havip/election/etcd"
@@ -321,6 +322,19 @@ func TestHeartbeatFacts(t *testing.T) {
 			t.Errorf("with a key of before: %q", got)
 		}
 	})
+}
+
+// TestMasterOfAMember: a member is known by where etcd is reached, or by its name.
+func TestMasterOfAMember(t *testing.T) {
+	addr := netip.MustParseAddr
+	cfg := &configs.Config{Masters: []configs.Master{{Name: "n1", Address: addr("203.0.113.1")}, {Name: "n2", Address: addr("203.0.113.2")}}}
+	cfg.Kubeadm.Advertise = map[string]netip.Addr{"n2": addr("198.51.100.163")}
+	l := &loop{cfg: cfg}
+	for at, want := range map[string]string{"203.0.113.1": "n1", "198.51.100.163": "n2", "203.0.113.2": "etcd-7"} {
+		if got := l.masterOf(rollMember{name: "etcd-7", addresses: []netip.Addr{addr(at)}}); got != want {
+			t.Errorf("%s: %s, want %s", at, got, want)
+		}
+	}
 }
 
 // TestRotateKey: one command on one node gives all a new key; two at once are refused.
