@@ -19,8 +19,8 @@ var firewallLooks = []Look{
 	}, {
 		Name: "output", When: Always, Parts: []Part{PartFirewall}, Free: true,
 		About: "no output chain drops what it does not know",
-		Why:   "what such a chain does not let out havip cannot send: etcd's clients and peers, and with the family arp the VIP's announcements",
-		Fix:   "let out TCP to 2379, 2380 and the API server's port among the masters, and ARP; nft list ruleset",
+		Why:   "what such a chain does not let out havip cannot send: etcd's clients and peers, heartbeats where election.detection is on, and with the family arp the VIP's announcements",
+		Fix:   "let out TCP to 2379, 2380 and the API server's port among the masters, UDP to election.heartbeat_port (9478), and ARP; nft list ruleset",
 		judge: judgeOutput,
 	},
 }
