@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -249,4 +250,55 @@ func TestRestartedProcessAdopts(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestDetectionChanged: heartbeats are turned on and off master by master, as
+// docs/runbooks.md has it, and the address stays.
+func TestDetectionChanged(t *testing.T) {
+	for name, changes := range map[string][2]string{
+		"off":    {"fast", "off"},
+		"on":     {"off", "fast"},
+		"slower": {"fast", "standard"},
+		"faster": {"standard", "fast"},
+	} {
+		for _, order := range [][]string{{"n2", "n3", "n1"}, {"n1", "n2", "n3"}} {
+			t.Run(name+", "+order[0]+" first", func(t *testing.T) { in(t, func(t *testing.T, b *bench) { b.detectionChanges(changes, order) }) })
+		}
+	}
+}
+
+func (b *bench) detectionChanges(changes [2]string, order []string) {
+	b.extra = fmt.Sprintf("[election]\ndetection = %q\n", changes[0])
+	run := map[string]*shell{}
+	for _, name := range []string{"n1", "n2", "n3"} {
+		run[name] = b.shell(name).start()
+	}
+	b.pass(20 * time.Second)
+	b.wantBeats(run["n1"], changes[0])
+	b.extra = fmt.Sprintf("[election]\ndetection = %q\n", changes[1])
+	for _, name := range order {
+		was, next := run[name], b.shell(name) // which writes the file
+		was.restart = func(context.Context) (bool, error) { return true, nil }
+		was.stop()
+		<-was.done
+		b.pass(200 * time.Millisecond)
+		next.kernel.until, next.fence.left = was.kernel.until, changes[0] != "off"
+		run[name] = next.start()
+		b.pass(20 * time.Second)
+	}
+	b.wantBeats(run["n1"], changes[1])
+	if b.holder() != "n1" || !run["n1"].kernel.has() || len(b.times("n1", "clear")) > 0 {
+		b.t.Errorf("%s holds it, n1 cleared the address %d times", b.holder(), len(b.times("n1", "clear")))
+	}
+}
+
+func (b *bench) wantBeats(s *shell, detection string) {
+	b.t.Helper()
+	e := s.l.machine.View().Beats.Epoch
+	if on := detection != "off"; on != (e != nil) {
+		b.t.Fatalf("with %s the record has the epoch %+v", detection, e)
+	}
+	if want := (map[string]time.Duration{"standard": 1200 * time.Millisecond, "fast": 300 * time.Millisecond})[detection]; e != nil && e.Promise() != want {
+		b.t.Errorf("with %s the promise is %v", detection, e.Promise())
+	}
 }
