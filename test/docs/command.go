@@ -11,8 +11,8 @@ import (
 // programs are those that an operator is told to run. What is not here is not
 // taken for a command, but see Commands.
 var programs = []string{
-	"apt", "apt-get", "bpftool", "cat", "chmod", "cp", "crictl", "curl", "diff", "dnf", "echo", "etcdctl", "etcdutl", "export", "go", "grep", "havipctl", "havipd", "install", "ip",
-	"journalctl", "kubeadm", "kubectl", "ls", "make", "mkdir", "mv", "openssl", "rm", "scp", "sed", "sleep", "systemctl", "systemd-analyze", "usermod",
+	"apt", "apt-get", "bpftool", "cat", "chmod", "cp", "crictl", "curl", "diff", "dnf", "echo", "etcdctl", "etcdutl", "export", "firewall-cmd", "go", "grep", "havipctl", "havipd", "install", "ip",
+	"journalctl", "kubeadm", "kubectl", "ls", "make", "mkdir", "mv", "nft", "openssl", "rm", "scp", "sed", "sleep", "systemctl", "systemd-analyze", "usermod",
 }
 
 // others begin lines that could be taken for commands and are none: what

@@ -120,16 +120,21 @@ var ran = map[string]run{
 // written are commands that nothing runs here, and why: bash reads them, and that is
 // all.
 var written = map[string]string{
-	"apt-get install make git":          "nothing of this runs before make is there",
-	"bpftool map dump name havip_until": noBpftool,
-	"bpftool net show dev eth0":         noBpftool,
-	"bpftool prog show name havip_in":   noBpftool,
-	"crictl ps --name etcd":             noCrictl,
-	"crictl ps -a --name etcd":          noCrictl,
-	"crictl ps":                         noCrictl,
+	"apt-get install make git":                                "nothing of this runs before make is there",
+	"bpftool map dump name havip_until":                       noBpftool,
+	"bpftool net show dev eth0":                               noBpftool,
+	"bpftool prog show name havip_in":                         noBpftool,
+	"crictl ps --name etcd":                                   noCrictl,
+	"crictl ps -a --name etcd":                                noCrictl,
+	"crictl ps":                                               noCrictl,
+	"firewall-cmd --permanent --add-service=havip":            noFirewall,
+	"firewall-cmd --reload":                                   noFirewall,
+	"nft insert rule inet filter input udp dport 9478 accept": noFirewall,
 }
 
 const noBpftool = "Debian 12 has one that is older than what it is to show"
+
+const noFirewall = "the masters of the tests have no firewall; there the port is closed by a route"
 
 const noCrictl = "of the package cri-tools, which comes with kubeadm's and which Debian does not have"
 
