@@ -117,6 +117,7 @@ What is not set is derived from the election timeout in etcd's manifest:
 - **hold should outlast a change of etcd's leader**, or each of them moves the VIP. This is a warning, given when etcd's manifest has been read: it is safe, but not calm.
 - **takeover should leave room for the shortest lifetime**, one whole second, even when etcd takes %s to confirm a renewal; else the VIP leaves the link whenever etcd is that slow. A warning.
 - The others wait what the holder's record says, so masters whose files differ are safe.
+- **While heartbeats are in force** (detection) the record has longer times: hold 13.4s, takeover 15s, renewal 4s, retry 1s; more where hold is above 9s. What is set here counts for all others.
 `
 
 const manualTail = `

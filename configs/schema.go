@@ -40,7 +40,7 @@ var schema = []section{
 	},
 	{
 		name: "etcd",
-		doc:  "The etcd member on this node. The election goes through it and through no other.",
+		doc:  "The etcd member on this node. The election goes through it; through another one the VIP is only given away.",
 		keys: []key{
 			textKey("endpoint", "http or https URL with a port", "Client URL of this node's own member. With an http URL, ca, cert and key are not used.",
 				func(c *Config) *string { return &c.Etcd.Endpoint }, parseEndpoint),

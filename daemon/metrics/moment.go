@@ -199,9 +199,9 @@ var facts = []fact{
 			}
 		}),
 
-	gauge("havip_hold_seconds", "How long a holder may serve after it sent a confirmed renewal.").
+	gauge("havip_hold_seconds", "How long a holder may serve after it sent a confirmed renewal, without heartbeats.").
 		of(func(d *status.Document, is func(float64, ...string)) { is(seconds(d.Timing.HoldMS)) }),
-	gauge("havip_takeover_seconds", "How long the others wait after they last saw the record change.").
+	gauge("havip_takeover_seconds", "How long the others wait after they last saw the record change, without heartbeats.").
 		of(func(d *status.Document, is func(float64, ...string)) { is(seconds(d.Timing.TakeoverMS)) }),
 	gauge("havip_log_lines_dropped_total", "Log lines that were dropped because stderr was blocked.").counted().
 		of(func(d *status.Document, is func(float64, ...string)) { is(float64(d.LogDropped)) }),

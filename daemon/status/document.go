@@ -32,7 +32,7 @@ type Document struct {
 	Masters     []Master     `json:"masters"`                // all of [masters], sorted by name
 	Etcd        Etcd         `json:"etcd"`                   // etcd as this node sees it
 	Address     Address      `json:"address"`                // the VIP on this node's link
-	Timing      Timing       `json:"timing"`                 // the timers in effect here
+	Timing      Timing       `json:"timing"`                 // the timers in effect here; a record with heartbeats has longer ones
 	Heartbeats  *Heartbeats  `json:"heartbeats,omitempty"`   // what the masters' daemons hear of each other; absent: detection is off here
 	Redundancy  string       `json:"redundancy"`             // judged: what one more failure would cost, one sentence
 	Warnings    []string     `json:"warnings"`               // what is worth a look and changes no verdict; some are judged
