@@ -11,7 +11,9 @@
 //	   address: have it on a link whose fence, if there is one, is open.
 //	P2 Fast. When the holder dies, somebody healthy holds the address within
 //	   takeover, plus half of it if the watches had died too; in heartbeat mode
-//	   within the promise and a transaction.
+//	   within the promise and a transaction; in an epoch's first moments within the
+//	   plain takeover, and where too few are left to prove it dead within its
+//	   record's own.
 //	P3 Calm. A healthy holder keeps the address through leader changes of etcd,
 //	   slow disks, trouble on other nodes, and restarts of its own daemon.
 //	P4 Recoverable. Whatever state a crash leaves, the next start ends in a right
