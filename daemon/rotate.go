@@ -76,7 +76,7 @@ func (f *faces) rotateKey(w http.ResponseWriter, r *http.Request) {
 	case errors.As(err, &refused):
 		status.WriteFailure(w, http.StatusConflict, err.Error(), "try again in a quarter of a minute")
 	case errors.Is(err, etcd.ErrChanged):
-		status.WriteFailure(w, http.StatusConflict, "the key was changed by somebody else at this moment", "havipctl status")
+		status.WriteFailure(w, http.StatusConflict, "the key was changed by somebody else at this moment", "if that was a rotation it is as good; for another one, in a quarter of a minute: havipctl key rotate")
 	case err != nil:
 		f.log.Warn("rotate the key of the heartbeats", "err", err)
 		status.WriteFailure(w, http.StatusGatewayTimeout, "etcd did not confirm it: "+err.Error(), "when etcd answers: havipctl key rotate")

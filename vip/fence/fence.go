@@ -63,14 +63,14 @@ func Open(dir string, addrs []netip.Addr, until time.Duration) (*Fence, error) {
 // makeDir makes the directory, on a BPF file system.
 func makeDir(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("make its directory: %w: is a BPF file system mounted there (mount -t bpf bpf /sys/fs/bpf)?", err)
+		return fmt.Errorf("make its directory: %w: is a BPF file system mounted there (mount -t bpf bpf /sys/fs/bpf, then systemctl restart havipd)?", err)
 	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return fmt.Errorf("look at %s: %w", dir, err)
 	}
 	if fs.Type != unix.BPF_FS_MAGIC {
-		return fmt.Errorf("%s is on no BPF file system: mount -t bpf bpf /sys/fs/bpf", dir)
+		return fmt.Errorf("%s is on no BPF file system: mount -t bpf bpf /sys/fs/bpf, then systemctl restart havipd", dir)
 	}
 	return nil
 }
