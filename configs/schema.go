@@ -66,7 +66,7 @@ var schema = []section{
 				minRenewal, maxRenewal, func(e *Election) *time.Duration { return &e.Renewal }, func(t election.Timing) time.Duration { return t.Renewal }),
 			timeKey("retry", "Time until a renewal without an answer is tried again.",
 				minRetry, maxRetry, func(e *Election) *time.Duration { return &e.Retry }, func(t election.Timing) time.Duration { return t.Retry }),
-			detectionKey("detection", "How the others find out that the holder is dead. off: by its record in etcd alone, after takeover. standard and fast: the masters' daemons also hear each other, and find it within about 1.2 s or 0.3 s; the record then changes less often. fast is for masters whose daemons are never kept from running for 0.1 s. See heartbeats.md."),
+			detectionKey("detection", "How the others find out that the holder is dead. off: by its record in etcd alone, after takeover. standard and fast: the masters' daemons also hear each other, and find it within about 1.2 s or 0.3 s; the record then changes less often. fast is for masters whose daemons are never kept from running for 0.1 s. Both need three masters and Linux 5.8. See heartbeats.md."),
 			countKey("heartbeat_port", "The UDP port at which the daemons hear each other, the same on every master; it must be open between them.", minPort, 65535,
 				func(c *Config) *int { return &c.Election.HeartbeatPort }),
 			heartbeatInterfaceKey("heartbeat_interface", "The link that heartbeats must come and go by. They go between the addresses that etcd's members have for each other."),
