@@ -146,7 +146,7 @@ func TestNobody(t *testing.T) {
 		change       func(d *Document)
 		why, command string
 	}{
-		"free, a candidate comes": {free, "n2 let go: etcd had no quorum for 3.0 s, n1 takes over", "havipctl status --wait 30s"},
+		"free, a candidate comes": {free, "released by an operator, n1 takes over", "havipctl status --wait 30s"},
 		"never held": {func(d *Document) {
 			d.Holder, d.LastMove, d.Record = nil, nil, Record{State: RecordAbsent}
 		}, "it was never held, n1 takes over", "havipctl status --wait 30s"},

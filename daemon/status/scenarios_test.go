@@ -121,16 +121,18 @@ func daemonGone(d *Document) {
 	m.Present, m.LastSeenMS, m.APIServer = false, ms(75_000), APIUnknown
 }
 
-// nobodyNow takes the holder's right away; n2 let go at 03:12:05.
+// nobodyNow takes the holder's right away; n2 gave it up at 03:12:05.
 func nobodyNow(d *Document) {
 	d.Holder = nil
-	d.LastMove = &LastMove{From: "n2", At: before0316(4*time.Minute + 16*time.Second), Reason: "n2 let go: etcd had no quorum for 3.0 s"}
+	d.LastMove = &LastMove{From: "n2", At: before0316(4*time.Minute + 16*time.Second), Reason: "released by an operator", Planned: true}
 }
 
 // noQuorum: n1 is off, n2 and n3 have no leader: the one left is no quorum either.
 func noQuorum(d *Document) {
 	loseN1(d)
-	nobodyNow(d)
+	// A holder that lets go for want of a quorum can tell nobody: this is what etcd said last.
+	d.Holder = &Holder{Node: "n2", Link: "eth0", Since: d.Holder.Since, LastKnown: true, AgeMS: 256_000, RenewedAgoMS: ms(256_000), RightLeftMS: ms(-253_000)}
+	d.LastMove = &LastMove{From: "n1", To: "n2", At: before0316(26 * time.Hour), Reason: "handover by an operator", GapMS: ms(6), Planned: true}
 	for _, i := range []int{1, 2} {
 		m := &d.Masters[i]
 		m.Etcd, m.APIServer, m.APIServerDetail, m.Healthy = MemberNoQuorum, APIFailing, "no answer within 1 s", false
