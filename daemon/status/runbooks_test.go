@@ -57,6 +57,28 @@ func TestCopiedStatus(t *testing.T) {
 	}
 }
 
+// TestReadmeStatus: the few lines that the README shows are among them.
+func TestReadmeStatus(t *testing.T) {
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("testdata/one-gone.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, found := strings.Cut(string(page), "\n    havipctl status\n\n")
+	shown, _, ended := strings.Cut(shown, "\n\n")
+	if !found || !ended {
+		t.Fatal("the README shows no status")
+	}
+	for line := range strings.Lines(shown + "\n") {
+		if line = strings.TrimPrefix(line, "    "); line != "…\n" && !strings.Contains(string(text), line) {
+			t.Errorf("the README has %q, which is no line of one-gone.txt", line)
+		}
+	}
+}
+
 func asCode(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
