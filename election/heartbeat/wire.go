@@ -422,7 +422,11 @@ func (s *socket) send(b []byte, to netip.AddrPort) error {
 		failed = speak(fd, b, to)
 		return true
 	})
-	if err = errors.Join(err, failed); err != nil {
+	err = errors.Join(err, failed)
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("send to %v: %w: this node's own firewall or routes refuse it (nft list ruleset; ip route)", to, err)
+	case err != nil:
 		return fmt.Errorf("send to %v: %w", to, err)
 	}
 	return nil

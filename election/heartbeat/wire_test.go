@@ -258,7 +258,7 @@ func TestRefusedByKernel(t *testing.T) {
 	a.SetMembers(Members{Self: a.self, Peers: []Peer{{ID: 2, Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.2")}}}})
 	a.until(t, "refusal", func(Stats) bool {
 		a.Send(Message{Kind: Beat, To: 2})
-		return strings.Contains(a.Stats().Peers[2].Error, "send to 198.51.100.2:9478: permission denied")
+		return strings.Contains(a.Stats().Peers[2].Error, "send to 198.51.100.2:9478: permission denied: this node's own firewall or routes refuse it")
 	})
 }
 
