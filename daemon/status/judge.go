@@ -266,7 +266,12 @@ func etcdTrouble(d *Document) string {
 func addWarnings(d *Document) {
 	h := d.Holder
 	// A renewal that needs more than a quarter of hold leaves too little for a second try.
-	if h != nil && h.RoundTripMS != nil && d.holdMS() > 0 && *h.RoundTripMS*4 > d.holdMS() {
+	// With heartbeats in force hold is long; the way back from them is a plain renewal.
+	hold := d.holdMS()
+	if d.Timing.HoldMS > 0 {
+		hold = min(hold, d.Timing.HoldMS)
+	}
+	if h != nil && h.RoundTripMS != nil && hold > 0 && *h.RoundTripMS*4 > hold {
 		d.warn("renewals are slow: their round trip is above a quarter of hold")
 	}
 	for _, m := range d.Masters {

@@ -286,6 +286,14 @@ func TestWarnings(t *testing.T) {
 	if d.Verdict != Held {
 		t.Errorf("a warning made it %s", d.Verdict)
 	}
+	long := change(func(d *Document) { // with heartbeats in force
+		seenByHolder(d)
+		d.Holder.RoundTripMS, d.Record.HoldMS = ms(751), 13_400
+	})
+	Judge(long)
+	if diff := cmp.Diff(want[1:2], long.Warnings); diff != "" {
+		t.Errorf("with a long hold (-want +got):\n%s", diff)
+	}
 }
 
 // TestMemoryIsMarked: a daemon that forgot to say so does not make a memory a fact.
