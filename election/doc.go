@@ -33,7 +33,8 @@
 //
 //   - The fence closes on time: it is a comparison with the clock that the kernel
 //     makes for every packet of the link. It is there as long as nobody takes it
-//     away by hand, and covers the link that the address is on.
+//     away by hand, and covers the link that the address is on. What a program
+//     before it answers by itself, as at the link's XDP hook, it does not see.
 //
 //   - A process that was stopped in the middle of such a call is killed by a
 //     timer at most 20 ms after the latest safe instant (1 to 3 ms measured).
