@@ -443,7 +443,7 @@ func answer(w http.ResponseWriter, d election.Done) {
 }
 
 func hintFor(problem string) string {
-	if strings.Contains(problem, "does not hold the address, ") {
+	if strings.Contains(problem, "does not hold the address, ") && !strings.Contains(problem, "the record names it") {
 		return "run it on the node that does"
 	}
 	return "havipctl status"

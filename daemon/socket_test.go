@@ -276,6 +276,7 @@ func TestAnswersToCommands(t *testing.T) {
 		{election.Done{Changed: true, Message: "handed over to n2"}, 200, ""},
 		{election.Done{Message: "drained already"}, 200, ""},
 		{election.Done{Err: "n1 does not hold the address, n2 does"}, 409, "run it on the node that does"},
+		{election.Done{Err: "n1 does not hold the address, though the record names it: look again in a moment"}, 409, "havipctl status"},
 		{election.Done{Err: "n2 is drained"}, 409, "havipctl status"},
 		{election.Done{Err: "the record cannot be replaced: connection refused"}, 503, "havipctl status"},
 		{election.Done{Err: "etcd did not confirm it (unknown); look at the status and try again"}, 504, "havipctl status"},
