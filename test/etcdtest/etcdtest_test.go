@@ -41,3 +41,16 @@ func TestPauseResume(t *testing.T) {
 	m.Start()
 	m.WaitServing()
 }
+
+// TestPorts: no two members have one port, though nobody listens on any yet.
+func TestPorts(t *testing.T) {
+	const n = 1000
+	c := &Cluster{t: t, ports: map[string]bool{}}
+	ports := map[string]bool{}
+	for range n {
+		ports[c.port(2379)] = true
+	}
+	if len(ports) != n {
+		t.Errorf("%d ports were given %d times", len(ports), n)
+	}
+}
