@@ -181,7 +181,6 @@ func (w *Wire) session(ctx context.Context) error {
 		open = append(open, s)
 	}
 	w.setSockets(open)
-	w.setTrouble(nil)
 	ended := make(chan error, len(open))
 	for _, s := range open {
 		go func() { ended <- w.receive(s) }()
@@ -220,10 +219,14 @@ func (w *Wire) link() int {
 	return l.Index
 }
 
+// setSockets ends the trouble in the same moment as what is sent has a way.
 func (w *Wire) setSockets(s []*socket) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sockets = s
+	if len(s) > 0 {
+		w.trouble = ""
+	}
 }
 
 func (w *Wire) setTrouble(err error) {
