@@ -69,7 +69,7 @@ func (n *Node) SetAPIServer(mode APIServerMode) error {
 			return fmt.Errorf("set API server of %s to %s: it said %q", n.Name, mode, said)
 		}
 		return nil
-	case <-time.After(2 * time.Second):
+	case <-time.After(10 * time.Second): // it may just be starting
 		return fmt.Errorf("set API server of %s to %s: %w", n.Name, mode, errors.New("no answer"))
 	}
 }

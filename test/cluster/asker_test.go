@@ -94,8 +94,6 @@ func TestAskerSeesWhoAnswers(t *testing.T) {
 	if j.Double < ms(90) || j.Double > alone-begin {
 		t.Errorf("two answered for %v, want 100ms and more: %v", j.Double, j.Spans)
 	}
-	if h := c.Sampler.Holders(); !slices.Equal(h, []string{"n1"}) {
-		t.Errorf("holders by the kernels: %v, want [n1]", h)
-	}
+	must(t, c.Sampler.Wait(t.Context(), patience, "n1 alone by the kernels", func(h []string) bool { return slices.Equal(h, []string{"n1"}) }))
 	t.Logf("%v; late by at most %v", j.Spans, late)
 }

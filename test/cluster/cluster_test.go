@@ -50,8 +50,10 @@ func TestObserversSeeAMoveByHand(t *testing.T) {
 
 	moving := Now()
 	must(t, n1.DeleteVIP(VIP4))
-	// Longer than the time between two attempts: the gap is to stand out.
-	must(t, Pause(t.Context(), ms(50)))
+	// The gap is to stand out among those of a busy machine.
+	must(t, Poll(t.Context(), patience, "clients to be cut off", func() bool {
+		return c.Witness.Outage(moving, Now()).Length() > 2*witnessPatience
+	}))
 	must(t, n2.AddVIP(VIP4))
 	c.forgetNeighbours(t)
 	if _, err := c.Sampler.WaitHolder(t.Context(), patience, "n2"); err != nil {

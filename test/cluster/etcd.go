@@ -158,9 +158,18 @@ func seats(nodes []*Node) []*Seat {
 	return all
 }
 
-// EtcdLeader returns the node whose member leads.
+// leads is how long it takes at most until a member leads that is asked to, or any
+// does: a busy machine may cost the one that led so far its place at any moment.
+const leads = 30 * time.Second
+
+// EtcdLeader returns the node whose member leads, and waits until one does.
 func (c *Cluster) EtcdLeader(ctx context.Context) (*Node, error) {
-	leader, err := EtcdLeader(ctx, c.seats()...)
+	var leader *Seat
+	err := Poll(ctx, leads, "a member to lead etcd", func() bool {
+		var err error
+		leader, err = EtcdLeader(ctx, c.seats()...)
+		return err == nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -174,14 +183,14 @@ func (c *Cluster) WaitEtcd(ctx context.Context, limit time.Duration, nodes ...*N
 
 // MoveEtcdLeader makes the node's member the leader and waits until it is.
 func (c *Cluster) MoveEtcdLeader(ctx context.Context, to *Node) error {
-	target, err := to.etcdStatus(ctx)
-	if err != nil {
-		return err
-	}
-	return Poll(ctx, 10*time.Second, to.Name+" to lead etcd", func() bool {
+	return Poll(ctx, leads, to.Name+" to lead etcd", func() bool {
 		leader, err := c.EtcdLeader(ctx)
 		if err != nil || leader == to {
 			return err == nil
+		}
+		target, err := to.etcdStatus(ctx)
+		if err != nil {
+			return false
 		}
 		// A refusal (an election is under way) is tried again.
 		_, _ = leader.post(ctx, "/v3/maintenance/transfer-leadership", fmt.Sprintf(`{"targetID":%q}`, target.Header.Member))

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -229,26 +230,30 @@ func TestAPIServerModes(t *testing.T) {
 		{Ready, 200}, {Failing, 500}, {Forbidden, 403}, {Hanging, 0}, {Ready, 200},
 	} {
 		must(t, n.SetAPIServer(tt.mode))
-		if got := n.readyz(t, n.Address.String()); got != tt.want {
+		limit := patience
+		if tt.want == 0 {
+			limit = ms(500)
+		}
+		if got := n.readyz(t, n.Address.String(), limit); got != tt.want {
 			t.Errorf("readyz of a %s API server = %d, want %d", tt.mode, got, tt.want)
 		}
 	}
-	if got := n.readyz(t, "127.0.0.1"); got != 0 {
+	if got := n.readyz(t, "127.0.0.1", patience); got != 0 {
 		t.Errorf("readyz at 127.0.0.1 = %d, want a certificate error: kubeadm's has no such name", got)
 	}
 	must(t, n.KillAPIServer())
-	if got := n.readyz(t, n.Address.String()); got != 0 {
+	if got := n.readyz(t, n.Address.String(), patience); got != 0 {
 		t.Errorf("readyz of a dead API server = %d, want no answer", got)
 	}
 	if err := n.SetAPIServer(Ready); err == nil {
 		t.Error("SetAPIServer of a dead API server = nil, want an error")
 	}
 	must(t, n.StartAPIServer())
-	must(t, Poll(t.Context(), patience, "the API server", func() bool { return n.readyz(t, n.Address.String()) == 200 }))
+	must(t, Poll(t.Context(), patience, "the API server", func() bool { return n.readyz(t, n.Address.String(), patience) == 200 }))
 }
 
 // readyz asks as a health check does; 0 stands for no answer.
-func (n *Node) readyz(t *testing.T, host string) int {
+func (n *Node) readyz(t *testing.T, host string, limit time.Duration) int {
 	t.Helper()
 	ca, err := os.ReadFile(filepath.Join(n.PKI, "ca.crt"))
 	must(t, err)
@@ -261,7 +266,7 @@ func (n *Node) readyz(t *testing.T, host string) int {
 		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 	}}
 	defer client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(t.Context(), ms(500))
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(host, "6443")+"/readyz", nil)
 	must(t, err)
