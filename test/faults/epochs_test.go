@@ -94,6 +94,7 @@ func (e *epochs) on(name, promise string, place func(*scene), strike func(*scene
 				for range strikes {
 					place(s)
 					e.inForce(s)
+					place(s) // that took a while, in which etcd may have elected another leader
 					e.before = s.record(s.c.Others(s.holder)[0])
 					s.begin()
 					if e.before.Epoch != nil && strike(s) {
@@ -300,8 +301,7 @@ func (e *epochs) crashStandby() {
 
 func (e *epochs) etcdLeader() {
 	e.on("etcd leader killed on another node", "stays", (*scene).leaderAway, func(s *scene) bool {
-		leader, err := s.c.EtcdLeader(s.ctx)
-		s.try(err)
+		leader := s.leadElsewhere()
 		s.try(leader.KillEtcd())
 		s.renewed()
 		s.stays(0)
