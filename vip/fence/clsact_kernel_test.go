@@ -16,7 +16,7 @@ func TestOlderKernel(t *testing.T) {
 	if _, older := systemHooks().(clsact); older {
 		return // all of them run with those now
 	}
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.v", "-test.timeout=5m")
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.v", "-test.timeout=15m")
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, insideEnv+"=") {
 			cmd.Env = append(cmd.Env, e)

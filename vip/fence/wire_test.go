@@ -42,18 +42,29 @@ func openWire(name string) (*wire, error) {
 func (w *wire) close() { _ = unix.Close(w.fd) }
 
 // learn finds the other end's MAC address by asking for the node's own address.
-// It also waits until frames get through.
+// It also waits until frames get through, and until both families answer: IPv6 does
+// from a work queue's turn on.
 func (w *wire) learn(t *testing.T) {
 	t.Helper()
 	node := netip.MustParseAddr("198.51.100.162")
-	for range 200 {
-		w.send(t, arpFrame(w.mac, 1, peer4, node))
-		if f := w.await(25*time.Millisecond, func(f frame) bool { return f.arp(2, node) }); f != nil {
-			w.node = net.HardwareAddr(f[6:12])
-			return
+	f := w.insist(t, arpFrame(w.mac, 1, peer4, node), func(f frame) bool { return f.arp(2, node) })
+	w.node = net.HardwareAddr(f[6:12])
+	for _, a := range []netip.Addr{netip.MustParseAddr("2001:db8::162"), vip6} {
+		w.insist(t, neighbourFrame(w.mac, peer6, solicitedNode(a), a, neighbourSolicitation), func(f frame) bool { return f.advertises(a) })
+	}
+}
+
+// insist asks until there is an answer.
+func (w *wire) insist(t *testing.T, question frame, answer func(frame) bool) frame {
+	t.Helper()
+	for range 800 {
+		w.send(t, question)
+		if f := w.await(25*time.Millisecond, answer); f != nil {
+			return f
 		}
 	}
-	t.Fatal("the node does not answer ARP for its own address")
+	t.Fatalf("the node does not answer %v", question)
+	return nil
 }
 
 func (w *wire) send(t *testing.T, f frame) {
