@@ -38,7 +38,7 @@ func watchInto(t *testing.T, v *VIP, events chan<- Event) {
 func expect(t *testing.T, events <-chan Event, want string) {
 	t.Helper()
 	var got []string
-	timeout := time.After(5 * time.Second)
+	timeout := time.After(patience)
 	for {
 		select {
 		case e := <-events:
@@ -47,7 +47,7 @@ func expect(t *testing.T, events <-chan Event, want string) {
 				return
 			}
 		case <-timeout:
-			t.Fatalf("no %q within 5 s, only %q", want, got)
+			t.Fatalf("no %q within %v, only %q", want, patience, got)
 		}
 	}
 }

@@ -193,17 +193,20 @@ func (l lab) peerLink(t *testing.T) (out Link) {
 	return out
 }
 
+// patience is how long a test waits for something, on a busy machine too.
+const patience = 20 * time.Second
+
 // eventually polls the kernel, which tells nobody when it is done.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(patience)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("no %s within 5 s", what)
+			t.Fatalf("no %s within %v", what, patience)
 		}
 	}
 }

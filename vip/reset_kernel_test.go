@@ -61,11 +61,14 @@ func testReset(t *testing.T, l lab, v *VIP, network string) {
 	t.Logf("%d reset in %v", n, Now()-began)
 	for i, c := range clients {
 		defer c.Close()
-		_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		toOwn, wait := i == len(toVIP), patience
+		if toOwn {
+			wait = 200 * time.Millisecond
+		}
+		_ = c.SetReadDeadline(time.Now().Add(wait))
 		_, err := io.ReadAll(c)
 		var timeout net.Error
-		alive := errors.As(err, &timeout) && timeout.Timeout()
-		if toOwn := i == len(toVIP); alive != toOwn {
+		if alive := errors.As(err, &timeout) && timeout.Timeout(); alive != toOwn {
 			t.Errorf("client %d ended with %v", i, err)
 		}
 	}
@@ -146,7 +149,7 @@ func TestClearResets(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("cleared in %v", Now()-began)
-	_ = client.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = client.SetReadDeadline(time.Now().Add(patience))
 	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the client was told %v", err)
 	}
