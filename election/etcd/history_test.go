@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -173,9 +172,7 @@ func TestHistoryInTrouble(t *testing.T) {
 	c := etcdtest.Start(t, 3)
 	c.WaitServing()
 	m := c.Members[0]
-	cfg := withHistory(c, m)
-	cfg.CallTimeout = 500 * time.Millisecond
-	s, events, _ := run(t, cfg)
+	s, events, _ := run(t, withHistory(c, m))
 	_, mark := events.awaitState(0, Ready)
 	mustKeep(t, s, "k0", "v0", 10)
 	for _, other := range c.Members[1:] {
