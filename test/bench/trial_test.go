@@ -26,7 +26,7 @@ func TestTrials(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", *plainPath, "./plain").CombinedOutput(); err != nil {
 		t.Fatalf("build the plain election: %v: %s", err, out)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	who := contenders[len(contenders)-1]
 	s, err := open(ctx, who, usual, true)
@@ -38,7 +38,11 @@ func TestTrials(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	const long = 500 * time.Millisecond
+	const (
+		long = 500 * time.Millisecond
+		// of it, in milliseconds: what was answered before is read a little later
+		least, most = 450, 5000
+	)
 
 	cut := play(t, s, fault{name: "cut", strike: func(s *stage) error {
 		if err := s.holder.Mute(); err != nil {
@@ -46,7 +50,7 @@ func TestTrials(t *testing.T) {
 		}
 		return cluster.Pause(s.ctx, long)
 	}, heal: unmute, span: long, limit: 0})
-	if !cut.Open || cut.Outage < 500 || cut.Outage > 5000 || cut.Moves != 0 || cut.Nobody != 0 || cut.Double+cut.Wire != 0 {
+	if !cut.Open || cut.Outage < least || cut.Outage > most || cut.Moves != 0 || cut.Nobody != 0 || cut.Double+cut.Wire != 0 {
 		t.Errorf("cut off for %v: %+v", long, cut)
 	}
 
@@ -58,7 +62,7 @@ func TestTrials(t *testing.T) {
 		return cluster.Pause(s.ctx, long)
 	}, heal: func(s *stage) error { return standby(s).DeleteVIP(cluster.VIP4) }, span: long, limit: patience})
 	for what, got := range map[string]float64{"kernels": two.Double, "wire": two.Wire} {
-		if got < 450 || got > 5000 {
+		if got < least || got > most {
 			t.Errorf("two had the address for %v, the %s say %v ms", long, what, got)
 		}
 	}
