@@ -231,7 +231,7 @@ func TestAddressComesLate(t *testing.T) {
 	}
 }
 
-// TestAddressChanges: a member that was moved to another address is heard there.
+// TestPortTaken: the trouble says how to find who has the port.
 func TestPortTaken(t *testing.T) {
 	network(t, "198.51.100.1")
 	other, err := net.ListenPacket("udp4", "198.51.100.1:9478")
@@ -246,6 +246,7 @@ func TestPortTaken(t *testing.T) {
 	})
 }
 
+// TestAddressChanges: a member that was moved to another address is heard there.
 func TestAddressChanges(t *testing.T) {
 	network(t, "198.51.100.1", "198.51.100.2", "198.51.100.3")
 	a, b := start(t, Config{}, 1, "198.51.100.1"), start(t, Config{}, 2, "198.51.100.2")
