@@ -35,7 +35,7 @@ func holding() *status.Document {
 			States: []status.AddressState{{Address: netip.MustParseAddr("198.51.100.166"), Present: true, LifetimeLeftMS: number(2000)}},
 		},
 		Heartbeats: &status.Heartbeats{
-			Detection: "fast", Port: 9478,
+			Detection: "fast", Port: 9478, Epoch: "e-1",
 			Peers: []status.HeartbeatPeer{
 				{Name: "n2", Detection: "fast", Sent: 12, Received: 11, AnsweredAgoMS: number(40), RoundTripUS: number(250)},
 				{Name: "n3", Unsent: 3, UnansweredMS: 9500},
@@ -118,6 +118,7 @@ func TestScrape(t *testing.T) {
 		"havip_check_ok":                   {"check=loop": 1, "check=etcd": 0},
 		"havip_loop_age_seconds":           {"": 0.02},
 
+		"havip_heartbeats_in_force":           {"": 1},
 		"havip_heartbeats_sent_total":         {"master=n2": 12, "master=n3": 0},
 		"havip_heartbeats_received_total":     {"master=n2": 11, "master=n3": 0},
 		"havip_heartbeats_unsent_total":       {"master=n2": 0, "master=n3": 3},

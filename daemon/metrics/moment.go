@@ -175,6 +175,12 @@ var facts = []fact{
 	gauge("havip_etcd_alarms", "Alarms that etcd raised.").
 		of(func(d *status.Document, is func(float64, ...string)) { is(float64(len(d.Etcd.Alarms))) }),
 
+	gauge("havip_heartbeats_in_force", "1: the holder serves by heartbeats, as far as this node knows; 0: by renewals in etcd alone, so that its death is found late.").
+		of(func(d *status.Document, is func(float64, ...string)) {
+			if d.Heartbeats != nil {
+				is(truth(d.Heartbeats.Epoch != ""))
+			}
+		}),
 	gauge("havip_heartbeats_sent_total", "Datagrams sent to the daemon of that master. Heartbeats are absent where [election] detection is off.", "master").counted().
 		of(perPeer(func(p status.HeartbeatPeer, is func(float64)) { is(float64(p.Sent)) })),
 	gauge("havip_heartbeats_received_total", "Datagrams of that master that were believed.", "master").counted().
