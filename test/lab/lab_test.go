@@ -38,7 +38,7 @@ func ownerMain() error {
 	select {}
 }
 
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 func must(t *testing.T, err error) {
 	t.Helper()
