@@ -145,7 +145,7 @@ func TestListenerHangsUpOnTheSilent(t *testing.T) {
 	if _, err := c.Write([]byte("GET /metrics HTTP/1.1\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	begin := time.Now()

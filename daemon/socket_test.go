@@ -53,8 +53,8 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// patience bounds waiting for something real.
-const patience = 10 * time.Second
+// patience bounds waiting for something real, on a busy machine too.
+const patience = 30 * time.Second
 
 // eventually asks again until ok or patience is over.
 func eventually(t *testing.T, what string, ok func() bool) {
