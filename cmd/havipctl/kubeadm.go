@@ -28,6 +28,7 @@ type clusterOptions struct {
 	replace bool
 	yes     bool
 	wait    time.Duration
+	alone   bool // no person sees what is printed: a journal keeps it
 }
 
 // clusterCommand makes a command that drives kubeadm.
@@ -148,6 +149,11 @@ func (c *cli) carryOut(ctx context.Context, o *clusterOptions, r *kubeadm.Runner
 	if err != nil {
 		return c.explain(err)
 	}
+	if o.alone && result.Secrets != nil {
+		// Whoever may read the journal could join, and fetch the keys of the cluster's CA.
+		result.Secrets = nil
+		result.Message += "; lines that join others by hand: havipctl token"
+	}
 	c.notes(result.Findings)
 	return c.result(o, r.Config, result)
 }
@@ -210,6 +216,7 @@ func (c *cli) readTicket(o *clusterOptions) (string, error) {
 
 // bootstrap does init or join by itself.
 func (c *cli) bootstrap(ctx context.Context, o *clusterOptions) error {
+	o.alone = true
 	r, err := c.runner(o)
 	if err != nil {
 		return err
