@@ -121,6 +121,9 @@ func (s Secrets) Ticket() string {
 	return strings.Join([]string{ticketMark, s.Token, s.CertificateKey, s.CAHash}, ",")
 }
 
+// Ticketed reports whether they came by a ticket: it alone has the hash of a CA.
+func (s Secrets) Ticketed() bool { return s.CAHash != "" }
+
 // ParseTicket reads what [Secrets.Ticket] wrote. The error shows nothing of it.
 func ParseTicket(text string) (Secrets, error) {
 	parts := strings.Split(strings.TrimSpace(text), ",")

@@ -178,6 +178,17 @@ func (c *cli) secrets(o *clusterOptions, r *kubeadm.Runner, command string) (*ku
 	if !r.Config.Unattended.On() {
 		return nil, nil
 	}
+	return shared(r, command)
+}
+
+// shared are the secrets that all masters have in common. A ticket that join was
+// given and could not finish with goes before them: it was made because they let
+// nobody in any more, and their file may be deleted.
+func shared(r *kubeadm.Runner, command string) (*kubeadm.Secrets, error) {
+	kept, ok, err := r.Store.Secrets()
+	if err != nil || ok && command == "join" && kept.Ticketed() {
+		return nil, err
+	}
 	return derived(r.Config)
 }
 
@@ -240,7 +251,7 @@ func (c *cli) bootstrap(ctx context.Context, o *clusterOptions) error {
 	if done {
 		return c.carryOut(ctx, o, r, command, nil)
 	}
-	secrets, err := derived(r.Config)
+	secrets, err := shared(r, command)
 	if err != nil {
 		return err
 	}
