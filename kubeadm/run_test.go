@@ -366,6 +366,9 @@ func TestWithoutUploads(t *testing.T) {
 	if r.Secrets.CertificateKey != "" {
 		t.Errorf("a ticket with a key for certificates that are not there: %+v", r.Secrets)
 	}
+	if s, err := b.Token(t.Context()); err != nil || s.CertificateKey != "" {
+		t.Errorf("a new ticket with a key for certificates that are not there: %+v, %v", s, err)
+	}
 	for _, c := range b.fake.Commands() {
 		if strings.Contains(c, "--upload-certs") {
 			t.Error(c)

@@ -32,6 +32,9 @@ func (r *Runner) Token(ctx context.Context) (Secrets, error) {
 	if err != nil {
 		return Secrets{}, err
 	}
+	if !r.Config.Kubeadm.UploadCerts {
+		secrets.CertificateKey = ""
+	}
 	if secrets, err = r.pinned(secrets); err != nil {
 		return Secrets{}, err
 	}

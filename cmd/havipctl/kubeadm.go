@@ -198,6 +198,9 @@ func derived(cfg *configs.Config) (*kubeadm.Secrets, error) {
 		return nil, err
 	}
 	s, err := kubeadm.Derive(secret, cfg)
+	if !cfg.Kubeadm.UploadCerts {
+		s.CertificateKey = "" // kubeadm join would look for what nobody has uploaded
+	}
 	return &s, err
 }
 
