@@ -308,6 +308,36 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// TestTokenAfterUpgrades: kubeadm reads no file for a version two minors behind its
+// own, and kubeadm.version is still that of init.
+func TestTokenAfterUpgrades(t *testing.T) {
+	b := newBench(t, "[kubeadm]\nversion = \"v1.34.4\"\n")
+	b.mustInit(t)
+	b.set(t, "version", "v1.36.1")
+	written := make(chan string, 10)
+	b.Runner.Progress = onLine{b.watch, func() {
+		text, _ := os.ReadFile(b.Store.ConfigFile("token"))
+		written <- string(text)
+	}}
+	if _, err := b.Token(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if text := <-written; !strings.Contains(text, "kubernetesVersion: v1.36.1\n") {
+		t.Errorf("kubeadm is given\n%s", text)
+	}
+}
+
+// onLine does something with each line of a log.
+type onLine struct {
+	*watcher
+	do func()
+}
+
+func (o onLine) Line(line string) {
+	o.watcher.Line(line)
+	o.do()
+}
+
 // TestTokenBeforeTheElection: what makes a token lets others join, whoever asks for it.
 func TestTokenBeforeTheElection(t *testing.T) {
 	b := newBench(t, "")

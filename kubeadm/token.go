@@ -61,8 +61,9 @@ func (r *Runner) makeToken(ctx context.Context, program Program, secrets Secrets
 	if err != nil {
 		return err
 	}
-	text, err := RenderInit(Input{Config: r.Config, Self: r.Self, Secrets: secrets, Overlay: overlay,
-		Version: wantedVersion(r.Config, program.Version).String()})
+	// Not kubeadm.version: after upgrades it is that of long ago, which kubeadm refuses
+	// to read (NormalizeKubernetesVersion), though neither step makes use of it.
+	text, err := RenderInit(Input{Config: r.Config, Self: r.Self, Secrets: secrets, Overlay: overlay, Version: program.Version.String()})
 	if err != nil {
 		return err
 	}
