@@ -173,8 +173,12 @@ func (r *Runner) drop(ctx context.Context, j *Journal) error {
 	return r.Store.Clear()
 }
 
-// finished answers on a node where all is done already.
+// finished answers on a node where all is done already. A run that was killed right
+// after it had written that down has left the secrets.
 func (r *Runner) finished(j *Journal) (Result, error) {
+	if err := r.Store.Forget(); err != nil {
+		return Result{}, err
+	}
 	since := fmt.Sprintf("since %s, by havipctl %s", j.Finished.Format(time.RFC3339), j.Command)
 	if _, err := os.Stat(r.System.path("etc/kubernetes/manifests/kube-apiserver.yaml")); err != nil {
 		return Result{}, fmt.Errorf("%s was a master %s, but its API server's manifest is not there any more: clear what is left by havipctl reset (%w)", j.Node, since, err)

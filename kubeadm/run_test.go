@@ -119,6 +119,17 @@ func TestKilledWhileItWrote(t *testing.T) {
 	}
 }
 
+// TestKilledWhenFinished: between the journal's last word and the end of the secrets.
+func TestKilledWhenFinished(t *testing.T) {
+	b := newBench(t, "")
+	b.mustInit(t)
+	if err := errors.Join(b.Store.SaveSecrets(someSecrets), b.Store.Write(b.Store.ConfigFile("init"), []byte("token: "+someSecrets.Token))); err != nil {
+		t.Fatal(err)
+	}
+	b.mustInit(t) // nothing to do
+	b.noSecrets(t, someSecrets)
+}
+
 // TestChangedSecrets: what is printed in the end must be what the cluster has, also
 // when the file that all masters share was replaced since the last try.
 func TestChangedSecrets(t *testing.T) {
