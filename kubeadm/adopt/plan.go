@@ -11,8 +11,8 @@ import (
 
 // The steps. Each can be done again.
 const (
-	doConfig  = "write-config"  // havip.toml
 	doPrepare = "prepare"       // leave the mark for the daemon
+	doConfig  = "write-config"  // havip.toml
 	doStart   = "start-havipd"  // beside the keeper
 	doReady   = "await-ready"   // the daemon runs, kept back, and sees etcd
 	doOff     = "stop-keeper"   // for good, as far as a reboot goes
@@ -137,12 +137,12 @@ func Begin(f Facts, without []string) Plan {
 	if f.over() {
 		return Plan{[]kubeadm.Step{step(doOver, "havipd is through with it: write that down")}, "the migration is done: havipctl status"}
 	}
-	var steps []kubeadm.Step
+	// The mark is first: a havipd that is enabled already reads the file at its next start.
+	steps := []kubeadm.Step{step(doPrepare, "note that a migration has begun: havipd keeps its hands off")}
 	if !f.ConfigKept {
 		steps = append(steps, step(doConfig, "write "+f.ConfigPath))
 	}
 	steps = append(steps,
-		step(doPrepare, "note that a migration has begun: havipd keeps its hands off"),
 		step(doStart, "enable and start havipd, beside "+f.keeper().String()),
 		step(doReady, "wait until havipd sees etcd, and is kept from taking the VIP"))
 	off := []kubeadm.Step{step(doOff, f.keeper().offText()), step(doGone, "see that nothing of it runs any more")}

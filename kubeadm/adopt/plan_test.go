@@ -50,7 +50,7 @@ func names(p Plan) string {
 }
 
 func TestBegin(t *testing.T) {
-	const ready, off = "prepare start-havipd await-ready", " stop-keeper await-gone"
+	const ready, off = "prepare write-config start-havipd await-ready", " stop-keeper await-gone"
 	kept := standby()
 	kept.ConfigKept = true
 	moved := standby() // away, after its keeper had been stopped as the holder's
@@ -61,15 +61,15 @@ func TestBegin(t *testing.T) {
 		steps   string
 		then    string
 	}{
-		{"a standby", standby(), nil, "write-config " + ready + off + " wait", "the one that has the VIP last"},
-		{"its file is there", kept, nil, ready + off + " wait", "the one that has the VIP last"},
-		{"the holder first", holder("", ""), nil, "write-config " + ready, "First, on n2, n3"},
-		{"the holder second", holder(stageWait, stageReady), nil, "write-config " + ready, "First, on n3"},
-		{"the holder last", holder(stageWait, stageWait), nil, "write-config " + ready + " take await-holder" + off + " over", "is done"},
-		{"one is off for good", holder(stageWait, ""), []string{"n3"}, "write-config " + ready + " take await-holder" + off + " over", "is done"},
-		{"cut off while it took", holder("", "").with(nil, doTake), nil, "write-config " + ready + " take await-holder" + off + " over", "is done"},
+		{"a standby", standby(), nil, ready + off + " wait", "the one that has the VIP last"},
+		{"its file is there", kept, nil, "prepare start-havipd await-ready" + off + " wait", "the one that has the VIP last"},
+		{"the holder first", holder("", ""), nil, ready, "First, on n2, n3"},
+		{"the holder second", holder(stageWait, stageReady), nil, ready, "First, on n3"},
+		{"the holder last", holder(stageWait, stageWait), nil, ready + " take await-holder" + off + " over", "is done"},
+		{"one is off for good", holder(stageWait, ""), []string{"n3"}, ready + " take await-holder" + off + " over", "is done"},
+		{"cut off while it took", holder("", "").with(nil, doTake), nil, ready + " take await-holder" + off + " over", "is done"},
 		{"the holder, cut off later", moved.with(func(j *Journal) { j.Touched, j.Holder = true, true }, doTake, doHolder), nil,
-			"write-config " + ready + " take await-holder" + off + " over", "is done"},
+			ready + " take await-holder" + off + " over", "is done"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := Begin(tt.f, tt.without)

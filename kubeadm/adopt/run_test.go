@@ -258,6 +258,16 @@ func (m *machine) wantAsWas() {
 	}
 }
 
+// TestMarkedFirst: a havipd that was enabled before starts by itself after a reboot, so
+// a file that names the VIP is never there without the mark.
+func TestMarkedFirst(t *testing.T) {
+	m := newMachine(t, false)
+	m.fail = "prepare"
+	if _, err := m.r.Begin(t.Context()); !errors.Is(err, errFails) || m.file() != "# nothing yet\n" {
+		t.Errorf("ended with %v, havip.toml is %q", err, m.file())
+	}
+}
+
 // TestUndoCutOff: the way back too.
 func TestUndoCutOff(t *testing.T) {
 	for _, fail := range []string{`adopt "give"`, "stop havipd", "disable havipd", "enable keepalived", "restart keepalived", "forget"} {

@@ -17,7 +17,7 @@ import (
 func TestKilled(t *testing.T) {
 	s := withKeepalived(t, "")
 	n1, n2, n3 := s.l.Nodes[0], s.l.Nodes[1], s.l.Nodes[2]
-	first := []string{"write-config", "prepare", "start-havipd"}
+	first := []string{"prepare", "write-config", "start-havipd"}
 	s.quick(s.step("killed on the way", func() {
 		for _, n := range []*lab.Node{n2, n3} {
 			s.killed(n, "--begin", append(first, "await-ready", "stop-keeper", "await-gone", "wait")...)
