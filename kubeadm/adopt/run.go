@@ -266,20 +266,22 @@ func (r *Runner) step(ctx context.Context, f *Facts, name string) error {
 		return r.Daemon.Adopt(ctx, stageBack, nil)
 	case doStop:
 		j.Stopping = true
-		err := r.save(j)
-		if err == nil {
-			err = r.Services.Do(ctx, "stop", daemonUnit)
+		if err := r.save(j); err != nil {
+			return err
 		}
-		if err == nil && !j.HavipdEnabled {
-			err = r.Services.Do(ctx, "disable", daemonUnit)
-		}
-		return err
+		// Also where it was enabled before: a reboot must not bring it back beside the
+		// keeper while the file still names the VIP.
+		return r.each(ctx, daemonUnit, "stop", "disable")
 	case doOn:
 		return r.keeperOn(ctx, f)
 	case doForget:
 		return r.Daemon.Forget()
 	case doRestore:
-		return r.restore(f)
+		err := r.restore(f)
+		if err == nil && j.HavipdEnabled {
+			err = r.Services.Do(ctx, "enable", daemonUnit)
+		}
+		return err
 	}
 	return fmt.Errorf("step %s is not known", name)
 }

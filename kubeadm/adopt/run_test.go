@@ -284,6 +284,29 @@ func TestUndoCutOff(t *testing.T) {
 	}
 }
 
+// TestUndoOfEnabled: a havipd that was enabled before is so again in the end, and not
+// while the keeper is on and the file names the VIP: a reboot would start both.
+func TestUndoOfEnabled(t *testing.T) {
+	for _, fail := range []string{"enable keepalived", "restart keepalived", "forget"} {
+		m := newMachine(t, false)
+		m.enabled[daemonUnit] = true
+		_, err := m.r.Begin(t.Context())
+		m.must(err)
+		m.fail = fail
+		if _, err := m.r.Undo(t.Context()); !errors.Is(err, errFails) {
+			t.Fatalf("%s: ended with %v", fail, err)
+		}
+		if m.enabled[daemonUnit] {
+			t.Errorf("%s failed, and havipd is enabled", fail)
+		}
+		_, err = m.r.Undo(t.Context())
+		m.must(err)
+		if !m.enabled[daemonUnit] || m.file() != "# nothing yet\n" {
+			t.Errorf("havipd enabled: %v, havip.toml is %q", m.enabled[daemonUnit], m.file())
+		}
+	}
+}
+
 // TestUndoAgain: what an operator has undone of the way back meanwhile is done again,
 // whatever the journal says.
 func TestUndoAgain(t *testing.T) {
