@@ -218,19 +218,22 @@ func GuardUndo(f Facts, without []string) []kubeadm.Finding {
 
 // taking are the other masters that may take the VIP: all of whom it is not known
 // that they are kept back. That an operator has drained one does not count: undrain
-// ends it without a look at who has the VIP.
+// ends it without a look at who has the VIP. The daemon goes by the file as it was when
+// it started, which may be gone or spoiled since.
 func (f Facts) taking(without []string) []string {
 	var names []string
 	for _, m := range f.Masters {
-		if m.Name == f.Self.Name || slices.Contains(without, m.Name) {
-			continue
-		}
-		i := slices.IndexFunc(f.Daemon.Masters, func(o Master) bool { return o.Name == m.Name })
-		if i < 0 || !f.Daemon.Masters[i].keptBack() {
+		names = append(names, m.Name)
+	}
+	for _, m := range f.Daemon.Masters {
+		if !slices.Contains(names, m.Name) {
 			names = append(names, m.Name)
 		}
 	}
-	return names
+	return slices.DeleteFunc(names, func(name string) bool {
+		i := slices.IndexFunc(f.Daemon.Masters, func(o Master) bool { return o.Name == name })
+		return name == f.Self.Name || slices.Contains(without, name) || i >= 0 && f.Daemon.Masters[i].keptBack()
+	})
 }
 
 // rivals are those of them that are there: on the way back the others have been

@@ -110,6 +110,8 @@ func TestUndo(t *testing.T) {
 	}
 	dead := free("gone", stageOver)
 	dead.Daemon.Record = "n1"
+	lost := free(stageBack, stageOver)
+	lost.Masters, lost.Self, lost.MastersNo = nil, configs.Master{}, "no kubectl"
 	taken := waiting
 	taken.Daemon.Record, taken.Daemon.Stage = "n1", stageOver
 	havip := holder("", "")
@@ -133,6 +135,7 @@ func TestUndo(t *testing.T) {
 		{"done, n1 had it and is dead", taken.with(touched), []string{"n1"}, "stop-havipd start-keeper forget restore-files", "as it was"},
 		{"done, n1 had it and is dead, n3 would take it", dead.with(touched), []string{"n1"}, "keep-back", "on n3: havipctl adopt --undo"},
 		{"done, nobody has it, n3 would take it", free(stageBack, stageOver).with(touched), nil, "keep-back", "on n3: havipctl adopt --undo"},
+		{"done, nobody has it, n3 would take it, and the file is gone", lost.with(touched), nil, "keep-back", "on n3: havipctl adopt --undo"},
 		{"done, nobody has it, or would take it", free("gone", stageBack).with(touched), nil, "stop-havipd start-keeper forget restore-files", "as it was"},
 		{"done, nobody has it, n3 is off for good", free("gone", stageOver).with(touched), []string{"n3"}, "stop-havipd start-keeper forget restore-files", "as it was"},
 		{"done, and it has the VIP", havip.with(touched), nil, "give start-keeper await-keeper stop-havipd forget restore-files", "as it was"},
@@ -195,6 +198,8 @@ func TestGuardUndo(t *testing.T) {
 	gone.Daemon.Masters = gone.Daemon.Masters[:1]
 	drained := havip(stageBack, stageOver)
 	drained.Daemon.Masters[1].Drained = true
+	spoiled := havip(stageOver, stageBack) // havip.toml, since havipd has read it
+	spoiled.Masters, spoiled.Self, spoiled.ConfigNo = nil, configs.Master{}, "line 3"
 	blind := standby().with(touched)
 	blind.Daemon.Runs = true
 	for _, tt := range []struct {
@@ -213,6 +218,7 @@ func TestGuardUndo(t *testing.T) {
 		{"the holder, one is gone", gone, nil, []string{"n3: it would take the VIP as soon as it is let go here"}},
 		{"the holder, one is off for good", gone, []string{"n3"}, nil},
 		{"the holder, one is drained by an operator", drained, nil, []string{"n3: it would take the VIP as soon as it is let go here"}},
+		{"the holder, others take part, and the file is spoiled", spoiled, nil, []string{"n2: it would take the VIP as soon as it is let go here"}},
 		{"the holder, all kept back", havip(stageBack, stageWait), nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
