@@ -2,6 +2,7 @@ package kubeadm
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -38,11 +39,15 @@ const (
 
 // lineWriter passes on whole lines, without secrets. A secret that comes in two
 // pieces is taken out too, since a line is looked at when it has ended.
+//
+// A log that cannot be written, as on a full disk, is told by flush alone: an error of
+// Write would close the pipe, and kill the program in the middle by SIGPIPE.
 type lineWriter struct {
 	redact redactor
 	to     io.Writer
 	each   func(line string) // called after the line was written
 	rest   []byte
+	failed error // the first line that could not be written
 }
 
 func (w *lineWriter) Write(p []byte) (int, error) {
@@ -55,30 +60,26 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 		if i < 0 {
 			i = len(w.rest) - 1 - overlap
 		}
-		if err := w.emit(w.rest[:i+1]); err != nil {
-			return 0, err
-		}
+		w.emit(w.rest[:i+1])
 		w.rest = append(w.rest[:0], w.rest[i+1:]...)
 	}
 }
 
 // flush passes on what has no line end.
 func (w *lineWriter) flush() error {
-	if len(w.rest) == 0 {
-		return nil
+	if len(w.rest) > 0 {
+		w.emit(w.rest)
+		w.rest = nil
 	}
-	err := w.emit(w.rest)
-	w.rest = nil
-	return err
+	return w.failed
 }
 
-func (w *lineWriter) emit(raw []byte) error {
+func (w *lineWriter) emit(raw []byte) {
 	line := w.redact.line(strings.TrimRight(string(raw), "\r\n"))
-	if _, err := io.WriteString(w.to, line+"\n"); err != nil {
-		return err
+	if _, err := io.WriteString(w.to, line+"\n"); err != nil && w.failed == nil {
+		w.failed = fmt.Errorf("write log: %w", err)
 	}
 	if w.each != nil && strings.TrimSpace(line) != "" {
 		w.each(line)
 	}
-	return nil
 }

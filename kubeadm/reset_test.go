@@ -3,7 +3,10 @@ package kubeadm
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -82,5 +85,29 @@ func TestResetOfAnothersClaim(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"end"}, b.daemon.calls()); diff != "" {
 		t.Errorf("daemon (-want +got):\n%s", diff)
+	}
+}
+
+// TestResetOnAFullDisk: a log that cannot be written does not kill kubeadm halfway, and
+// what it has removed may be what the disk was full of.
+func TestResetOnAFullDisk(t *testing.T) {
+	b := newBench(t, "")
+	b.mustInit(t)
+	log := filepath.Join(b.Store.logs(), "reset.log")
+	if err := os.Symlink("/dev/full", log); err != nil {
+		t.Fatal(err)
+	}
+	var failed *StepError
+	if _, err := b.Reset(t.Context()); !errors.Is(err, syscall.ENOSPC) || !errors.As(err, &failed) {
+		t.Errorf("reset: %v", err)
+	}
+	if last := failed.Tail; len(last) != 1 || last[0] != "[reset] done" {
+		t.Errorf("kubeadm said %q", last)
+	}
+	if err := os.Remove(log); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := b.Reset(t.Context()); err != nil || !r.Changed {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

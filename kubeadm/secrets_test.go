@@ -2,9 +2,11 @@ package kubeadm
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"havip/test/kubeadmtest"
@@ -178,3 +180,20 @@ func TestLongLine(t *testing.T) {
 		t.Errorf("%d bytes written, with the secret", b.Len())
 	}
 }
+
+// TestFullLog: the program that writes goes on, and the run is told in the end.
+func TestFullLog(t *testing.T) {
+	var lines []string
+	w := &lineWriter{redact: newRedactor(someSecrets), to: full{}, each: func(line string) { lines = append(lines, line) }}
+	const text = "one\ntwo\nthree"
+	if n, err := w.Write([]byte(text)); n != len(text) || err != nil {
+		t.Errorf("wrote %d, %v", n, err)
+	}
+	if err := w.flush(); !errors.Is(err, syscall.ENOSPC) || len(lines) != 3 {
+		t.Errorf("%v after %q", err, lines)
+	}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }

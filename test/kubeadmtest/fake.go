@@ -240,6 +240,7 @@ func (p program) reset() int {
 	if err := os.RemoveAll(filepath.Join(p.dir, "root/etc/kubernetes")); err != nil {
 		panic(err)
 	}
+	fmt.Println("[reset] done")
 	return 0
 }
 
