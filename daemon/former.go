@@ -152,7 +152,10 @@ func (f *faces) anyOpen(ctx context.Context, urls []string) bool {
 func memberID(id uint64) string { return fmt.Sprintf("%x", id) }
 
 func formerAnswer(v member.Verdict, list []etcd.Listed) status.Former {
-	answer := status.Former{Schema: status.Schema, Removable: v.Removable(), Members: []status.FormerMember{}, Findings: []status.ClaimFinding{}}
+	answer := status.Former{
+		Schema: status.Schema, Removable: v.Removable(), Members: []status.FormerMember{}, Findings: []status.ClaimFinding{},
+		Needed: slices.Contains(v.Against, member.RefusedQuorum) && !slices.Contains(v.Against, member.RefusedLast),
+	}
 	for _, p := range v.Former {
 		answer.Members = append(answer.Members, status.FormerMember{ID: memberID(p.ID), Name: p.Name, PeerURLs: append([]string{}, p.PeerURLs...)})
 	}

@@ -177,6 +177,33 @@ func TestFormerMemberStays(t *testing.T) {
 	}
 }
 
+// TestNeededMember: on a node whose member is well the others are asked whether they
+// could do without it.
+func TestNeededMember(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil func(*fakeCluster)
+		want  bool
+	}{
+		"all are well": {func(*fakeCluster) {}, false},
+		"n2 is down":   {func(c *fakeCluster) { c.list[1].Err, c.list[1].LeaderID = errSilent, 0 }, true},
+		"it is alone":  {func(c *fakeCluster) { c.list = c.list[2:] }, false},
+		"it is gone":   {func(c *fakeCluster) { c.list = c.list[:2] }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, b *bench) {
+				c := afterLoss()
+				c.list[2].Err, c.list[2].LeaderID = nil, 0xa1
+				n3 := madeAnew(b, c)
+				mustMkdir(n3, n3.d.faces.etcdData)
+				tt.spoil(c)
+				if a := n3.former(http.MethodGet); a.Needed != tt.want {
+					t.Errorf("needed: %v, want %v", a.Needed, tt.want)
+				}
+			})
+		})
+	}
+}
+
 func TestFormerMemberFailures(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		c := afterLoss()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -34,6 +35,9 @@ func (r *Runner) Reset(ctx context.Context) (Result, error) {
 	if program.Error != "" {
 		return Result{}, errors.New("kubeadm " + program.Error)
 	}
+	if err := r.spared(ctx, facts); err != nil {
+		return Result{}, err
+	}
 	if err := r.letGo(ctx); err != nil {
 		return Result{}, err
 	}
@@ -54,6 +58,27 @@ func (r *Runner) Reset(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	return Result{Changed: true, Message: fmt.Sprintf("%s is no master any more", r.Self.Name)}, nil
+}
+
+// etcdManifest is there where kubeadm has given this node an etcd member.
+const etcdManifest = "/etc/kubernetes/manifests/etcd.yaml"
+
+// spared sees that the others can do without this node's etcd member. etcd removes
+// none that they need, of which kubeadm only tells, and deletes the member's data all
+// the same (v1.31 to v1.37, phases/reset/removeetcdmember.go): the quorum would be lost
+// for good. Where nobody can say it, etcd has no quorum now, or has lost this node.
+func (r *Runner) spared(ctx context.Context, f Facts) error {
+	if !slices.Contains(f.Leftovers, etcdManifest) {
+		return nil
+	}
+	found, err := r.Members.Former(ctx)
+	if err != nil || !found.Needed {
+		return ctx.Err()
+	}
+	return &BlockedError{[]Finding{{
+		Subject: "etcd", What: "without the member of this node those that are well would be no quorum, and the cluster would stand still for good", Blocks: true,
+		Fix: "bring the other masters up first: havipctl status; if the cluster is to be given up: kubeadm reset, and then havipctl reset",
+	}}}
 }
 
 // letGo takes the VIP from this node before its etcd member goes, while there is

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,7 +84,7 @@ func TestResetOfAnothersClaim(t *testing.T) {
 	if r, err := b.Reset(t.Context()); err != nil || !r.Changed {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if diff := cmp.Diff([]string{"end"}, b.daemon.calls()); diff != "" {
+	if diff := cmp.Diff([]string{"former after addon", "end"}, b.daemon.calls()); diff != "" {
 		t.Errorf("daemon (-want +got):\n%s", diff)
 	}
 }
@@ -107,6 +108,24 @@ func TestResetOnAFullDisk(t *testing.T) {
 	if err := os.Remove(log); err != nil {
 		t.Fatal(err)
 	}
+	if r, err := b.Reset(t.Context()); err != nil || !r.Changed {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestResetOfNeeded: with another master down the quorum hangs on this node's member.
+func TestResetOfNeeded(t *testing.T) {
+	b := newBench(t, "")
+	b.mustInit(t)
+	b.daemon.former = Former{Members: []string{"n1"}, Needed: true}
+	var blocked *BlockedError
+	if _, err := b.Reset(t.Context()); !errors.As(err, &blocked) || !strings.HasPrefix(findingsText(blocked.Findings), "etcd: without the member of this node ") {
+		t.Fatalf("reset: %v", err)
+	}
+	if calls := b.daemon.calls(); slices.Contains(b.fake.Phases(), "reset") || strings.HasPrefix(calls[len(calls)-1], "let go") {
+		t.Errorf("ran %v, after %v", b.fake.Phases(), calls)
+	}
+	b.daemon.former.Needed = false
 	if r, err := b.Reset(t.Context()); err != nil || !r.Changed {
 		t.Errorf("%+v, %v", r, err)
 	}

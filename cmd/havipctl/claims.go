@@ -60,7 +60,7 @@ func formerOf(answer *status.Former, err error) (kubeadm.Former, error) {
 	if err != nil {
 		return kubeadm.Former{}, err
 	}
-	former := kubeadm.Former{Removable: answer.Removable, Removed: answer.Removed}
+	former := kubeadm.Former{Removable: answer.Removable, Removed: answer.Removed, Needed: answer.Needed}
 	for _, m := range answer.Members {
 		former.Members = append(former.Members, fmt.Sprintf("%s (ID %s, %s)", cmp.Or(m.Name, "one that never started"), m.ID, strings.Join(m.PeerURLs, ", ")))
 	}

@@ -9,7 +9,8 @@ import (
 
 // PathFormer is about the etcd member that this node had before it was made anew,
 // which havipctl join finds in its way. GET looks for it, POST has it removed from
-// etcd's list; both answer [Former]. POST needs uid 0.
+// etcd's list; both answer [Former]. POST needs uid 0. havipctl reset asks by GET
+// whether the others can do without the one that this node has.
 const PathFormer = "/v1/former-member"
 
 // Former is what was found. That there is none, or that it may not be removed, is
@@ -19,6 +20,7 @@ type Former struct {
 	Members   []FormerMember `json:"members"`   // what etcd lists of this node's; more than one: none is removed
 	Removable bool           `json:"removable"` // there is one, and nothing against its removal
 	Removed   bool           `json:"removed"`   // it was, by this call
+	Needed    bool           `json:"needed"`    // those of the others that are well would be no quorum without it
 	Findings  []ClaimFinding `json:"findings"`  // why it may not be removed; empty with none
 }
 
