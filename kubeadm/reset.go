@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -47,6 +48,9 @@ func (r *Runner) Reset(ctx context.Context) (Result, error) {
 	}
 	step := Step{Name: resetCommand, Kind: KindPhase, Text: "remove the etcd member and kubeadm's files", Args: args}
 	log := filepath.Join(r.Store.logs(), "reset.log")
+	watch := &resetWatch{Progress: r.Progress}
+	defer func() { r.Progress = watch.Progress }()
+	r.Progress = watch
 	r.Progress.Begin(step, 1, 1)
 	began := time.Now()
 	tail, err := r.kubeadm(ctx, program.Path, args, log, Secrets{})
@@ -57,7 +61,35 @@ func (r *Runner) Reset(ctx context.Context) (Result, error) {
 	if err := r.Store.Clear(); err != nil {
 		return Result{}, err
 	}
-	return Result{Changed: true, Message: fmt.Sprintf("%s is no master any more", r.Self.Name)}, nil
+	result := Result{Changed: true, Message: fmt.Sprintf("%s is no master any more", r.Self.Name)}
+	if watch.kept && mayBeListed(j, facts) {
+		result.Findings = []Finding{{
+			Subject: "etcd", What: "kubeadm could not take this node's member off etcd's list; if the cluster goes on, it counts for the quorum there",
+			Fix: "on another master: etcdctl member list, and etcdctl member remove ID; or have it replaced from here: havipctl join --replace",
+		}}
+	}
+	return result, nil
+}
+
+// resetWatch sees what kubeadm reset says and ends well nevertheless: that etcd did
+// not remove the member, or that there was nobody to ask (v1.31 to v1.37).
+type resetWatch struct {
+	Progress
+	kept bool
+}
+
+func (w *resetWatch) Line(line string) {
+	w.kept = w.kept || strings.Contains(line, "Failed to remove etcd member") || strings.Contains(line, "No kubeadm config, using etcd pod spec")
+	w.Progress.Line(line)
+}
+
+// mayBeListed reports whether a cluster may go on that has this node's member on its
+// list. In an init before the election has the VIP this node is all there is of it.
+func mayBeListed(j *Journal, f Facts) bool {
+	if j != nil && j.Command == initPhases.command && !j.Done(stepHanded) {
+		return false
+	}
+	return slices.Contains(f.Leftovers, etcdManifest)
 }
 
 // etcdManifest is there where kubeadm has given this node an etcd member.

@@ -130,3 +130,25 @@ func TestResetOfNeeded(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// TestResetAlone: kubeadm reset ends well without a cluster that takes the member off
+// its list. In an init that nobody can have joined there is none.
+func TestResetAlone(t *testing.T) {
+	for phase, want := range map[string]int{"wait-control-plane": 0, "addon": 1} {
+		t.Run(phase, func(t *testing.T) {
+			b := newBench(t, "")
+			b.set(t, "fail-"+phase, "")
+			if _, err := b.Init(t.Context(), nil); err == nil {
+				t.Fatal("no failure")
+			}
+			b.set(t, "reset-alone", "")
+			r, err := b.Reset(t.Context())
+			if err != nil || len(r.Findings) != want || len(Blocking(r.Findings)) > 0 {
+				t.Errorf("%+v, %v", r, err)
+			}
+			if b.Runner.Progress != Progress(b.watch) {
+				t.Error("what was watched is watched on")
+			}
+		})
+	}
+}

@@ -361,6 +361,9 @@ func (c *cli) notes(findings []kubeadm.Finding) {
 	for _, f := range findings {
 		if !f.Blocks {
 			fmt.Fprintln(c.err, "warning: "+f.String())
+			if f.Fix != "" {
+				fmt.Fprintln(c.err, "hint: "+f.Fix)
+			}
 		}
 	}
 }
@@ -510,5 +513,6 @@ func (c *cli) reset(ctx context.Context, o *clusterOptions) error {
 	if err != nil {
 		return c.explain(err)
 	}
+	c.notes(result.Findings)
 	return c.result(o, r.Config, result)
 }

@@ -240,6 +240,9 @@ func (p program) reset() int {
 	if err := os.RemoveAll(filepath.Join(p.dir, "root/etc/kubernetes")); err != nil {
 		panic(err)
 	}
+	if p.exists("reset-alone") {
+		fmt.Fprintln(os.Stderr, "W1126 12:00:00.000000     123 removeetcdmember.go:106] [reset] No kubeadm config, using etcd pod spec to get data directory")
+	}
 	fmt.Println("[reset] done")
 	return 0
 }
@@ -272,7 +275,7 @@ func Install(dir, help string) (*Fake, []string, error) {
 // Root is the directory that stands for /.
 func (f *Fake) Root() string { return filepath.Join(f.Dir, "root") }
 
-// Set writes a setting: version, kubelet-version, invalid, fail-PHASE.
+// Set writes a setting: version, kubelet-version, invalid, fail-PHASE, reset-alone.
 func (f *Fake) Set(name, value string) error {
 	return os.WriteFile(filepath.Join(f.Dir, name), []byte(value), 0o600)
 }
