@@ -25,9 +25,7 @@ func (Systemd) Enabled(ctx context.Context, unit string) bool {
 
 // Do does what systemctl calls by that verb: enable, disable, start, stop, restart.
 func (Systemd) Do(ctx context.Context, verb, unit string) error {
-	ctx, cancel := context.WithTimeout(ctx, jobTime)
-	defer cancel()
-	_, err := Ask(ctx, "systemctl", verb, unit)
+	_, err := within(ctx, jobTime, "systemctl", verb, unit)
 	return err
 }
 

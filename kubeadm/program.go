@@ -22,15 +22,15 @@ const killAfter = 10 * time.Second
 
 // ask runs a program for its answer.
 func ask(ctx context.Context, path string, args ...string) (string, error) {
-	said, err := answer(ctx, path, args)
+	said, err := answer(ctx, askTime, path, args)
 	if err != nil {
 		return "", fmt.Errorf("%s %s: %w", path, strings.Join(args, " "), err)
 	}
 	return said, nil
 }
 
-func answer(ctx context.Context, path string, args []string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+func answer(ctx context.Context, limit time.Duration, path string, args []string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	var said, complained bytes.Buffer
@@ -49,13 +49,18 @@ func answer(ctx context.Context, path string, args []string) (string, error) {
 // ErrNotInstalled says that a program is not in PATH.
 var ErrNotInstalled = errors.New("is not installed (not in PATH)")
 
-// Ask finds a program and runs it for its answer. ctx bounds it.
+// Ask finds a program and runs it for its answer, within half a minute at most.
 func Ask(ctx context.Context, name string, args ...string) (string, error) {
+	return within(ctx, askTime, name, args...)
+}
+
+// within is Ask for what may take longer.
+func within(ctx context.Context, limit time.Duration, name string, args ...string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return "", fmt.Errorf("%s %w", name, ErrNotInstalled)
 	}
-	said, err := answer(ctx, path, args)
+	said, err := answer(ctx, limit, path, args)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}

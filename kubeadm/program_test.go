@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTell(t *testing.T) {
@@ -31,6 +32,20 @@ func TestTell(t *testing.T) {
 	stop()
 	if _, err := Tell(ctx, "sleep", "60"); err == nil {
 		t.Error("a program that has no time left ran")
+	}
+}
+
+// TestWithin: a unit that does not stop is killed by systemd after 90 s, and that is
+// waited for, longer than for a program that is asked something.
+func TestWithin(t *testing.T) {
+	if _, err := within(t.Context(), time.Millisecond, "sleep", "60"); err == nil {
+		t.Error("a program that had no time left ran")
+	}
+	if said, err := within(t.Context(), time.Hour, "echo", "a"); said != "a\n" || err != nil {
+		t.Errorf("%q, %v", said, err)
+	}
+	if jobTime <= 90*time.Second {
+		t.Errorf("systemctl has %v", jobTime)
 	}
 }
 
