@@ -197,7 +197,7 @@ func (s Store) Write(path string, data []byte) error {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err == nil {
-		err = syncDir(s.Dir)
+		err = syncPath(s.Dir)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -205,13 +205,14 @@ func (s Store) Write(path string, data []byte) error {
 	return nil
 }
 
-func syncDir(path string) error {
-	d, err := os.Open(path)
+// syncPath returns when what is in a file, or the names in a directory, are on the disk.
+func syncPath(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return d.Sync()
+	defer f.Close()
+	return f.Sync()
 }
 
 // Secrets returns those of an unfinished run, ok false if there are none.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +27,7 @@ type Runner struct {
 	Replace  bool // join may have the dead etcd member of this node's removed
 
 	lock *os.File
+	sync func(path string) error // nil: syncPath; tests look on
 }
 
 // Progress is told what happens, in the order in which it does.
@@ -285,6 +287,9 @@ func (r *Runner) recorded(ctx context.Context, p *prepared, j *Journal, number i
 	if err == nil {
 		tail, err = r.step(ctx, p, step, record.Log, keep)
 	}
+	if err == nil && step.Kind == KindPhase {
+		err = r.settle(record.Begun.Add(-clockSlack))
+	}
 	ended := time.Now()
 	record.Ended, record.State = &ended, StepDone
 	if err != nil {
@@ -299,6 +304,47 @@ func (r *Runner) recorded(ctx context.Context, p *prepared, j *Journal, number i
 		return &StepError{Step: step, Log: record.Log, Tail: tail, Hints: hintsFor(err, p.plan.Command, step), Err: err}
 	}
 	return nil
+}
+
+// clockSlack is how far the clock may have been set back while a phase ran.
+const clockSlack = time.Minute
+
+// settle returns when the files are on the disk that kubeadm has written since then. It
+// syncs none of them, and a file system may keep new ones in memory for half a minute: a
+// power cut would leave empty ones, of a phase that the journal calls done.
+func (r *Runner) settle(since time.Time) error {
+	flush := r.sync
+	if flush == nil {
+		flush = syncPath
+	}
+	kubelet := r.System.path("var/lib/kubelet")
+	for _, root := range []string{r.System.path("etc/kubernetes"), kubelet} {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return gone(err)
+			}
+			if d.IsDir() && filepath.Dir(path) == kubelet {
+				return fs.SkipDir // pods' volumes, and what the kubelet itself writes
+			}
+			info, err := d.Info()
+			if err != nil || info.ModTime().Before(since) || !info.IsDir() && !info.Mode().IsRegular() {
+				return gone(err)
+			}
+			return gone(flush(path))
+		})
+		if err != nil {
+			return fmt.Errorf("have on the disk what kubeadm wrote: %w", err)
+		}
+	}
+	return nil
+}
+
+// gone is no error where a file is not there any more.
+func gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // giveBack ends the claim after a failure, so that the VIP does not stay on a

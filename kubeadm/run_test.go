@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -197,6 +198,42 @@ func TestFinishOnAFullDisk(t *testing.T) {
 	}
 	if kept, ok, err := b.Store.Secrets(); !ok || kept != someSecrets || err != nil {
 		t.Errorf("%+v, %v, %v", kept, ok, err)
+	}
+}
+
+// TestPowerCut: when the journal calls a phase done, what it wrote is on the disk.
+func TestPowerCut(t *testing.T) {
+	b := newBench(t, "")
+	early := map[string][]string{} // what was done by the journal when a file was synced
+	b.Runner.sync = func(path string) error {
+		j, err := b.Store.Load()
+		if err != nil {
+			return err
+		}
+		var done []string
+		for _, s := range j.Steps {
+			if s.State == StepDone {
+				done = append(done, s.Name)
+			}
+		}
+		if _, again := early[path]; !again {
+			early[path] = done
+		}
+		return nil
+	}
+	b.mustInit(t)
+	for file, phase := range map[string]string{
+		"etc/kubernetes/pki/ca.key": "certs", "etc/kubernetes/pki": "certs", "etc/kubernetes/admin.conf": "kubeconfig", "etc/kubernetes/manifests/etcd.yaml": "etcd",
+	} {
+		if done, ok := early[b.System.path(file)]; !ok || slices.Contains(done, phase) {
+			t.Errorf("%s was synced: %v, after %v", file, ok, done)
+		}
+	}
+	b = newBench(t, "")
+	b.Runner.sync = func(string) error { return syscall.EIO }
+	var failed *StepError
+	if _, err := b.Init(t.Context(), nil); !errors.Is(err, syscall.EIO) || !errors.As(err, &failed) || failed.Step.Name != "certs" {
+		t.Errorf("with a broken disk: %v", err)
 	}
 }
 
