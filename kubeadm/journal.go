@@ -197,7 +197,7 @@ func (s Store) Write(path string, data []byte) error {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err == nil {
-		err = syncPath(s.Dir)
+		err = SyncPath(s.Dir)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -205,8 +205,8 @@ func (s Store) Write(path string, data []byte) error {
 	return nil
 }
 
-// syncPath returns when what is in a file, or the names in a directory, are on the disk.
-func syncPath(path string) error {
+// SyncPath returns when what is in a file, or the names in a directory, are on the disk.
+func SyncPath(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ type Runner struct {
 	Replace  bool // join may have the dead etcd member of this node's removed
 
 	lock *os.File
-	sync func(path string) error // nil: syncPath; tests look on
+	sync func(path string) error // nil: SyncPath; tests look on
 }
 
 // Progress is told what happens, in the order in which it does.
@@ -315,7 +315,7 @@ const clockSlack = time.Minute
 func (r *Runner) settle(since time.Time) error {
 	flush := r.sync
 	if flush == nil {
-		flush = syncPath
+		flush = SyncPath
 	}
 	kubelet := r.System.path("var/lib/kubelet")
 	for _, root := range []string{r.System.path("etc/kubernetes"), kubelet} {

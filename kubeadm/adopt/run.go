@@ -30,6 +30,8 @@ type Runner struct {
 	Masters []configs.Master // as given; empty: the API server is asked
 	Link    string           // for havip.toml; empty: by the route to the VIP
 	Without []string         // masters that are not asked for their word
+
+	sync func(path string) error // nil: kubeadm's; tests look on
 }
 
 // Preview is what would be done, and what is in the way.
@@ -376,18 +378,44 @@ func (r *Runner) keeperOff(ctx context.Context, f *Facts) error {
 			return err
 		}
 	}
+	if err := r.switchOff(ctx, j); err != nil {
+		return err
+	}
+	return r.settle(j)
+}
+
+func (r *Runner) switchOff(ctx context.Context, j *Journal) error {
 	if j.Keeper.Kind == Keepalived {
 		return r.each(ctx, unit, "disable", "stop")
 	}
-	path := r.System.Path(j.Keeper.Path)
 	if !j.Keeper.Services {
-		return removeFile(path)
+		return removeFile(r.System.Path(j.Keeper.Path))
 	}
 	manifest, err := withoutControlPlane(j.Manifest)
 	if err != nil {
 		return err
 	}
 	return r.replace(j.Keeper.Path, manifest, 0o600)
+}
+
+// settle returns when it is on the disk that the keeper is off. Another file system
+// than the journal's may keep that in memory for half a minute, and btrfs does so by
+// the file: after a power cut the keeper would be on again, and others have been told.
+func (r *Runner) settle(j *Journal) error {
+	flush := r.sync
+	if flush == nil {
+		flush = kubeadm.SyncPath
+	}
+	dirs := []string{filepath.Dir(r.System.Path(j.Keeper.Path))}
+	if j.Keeper.Kind == Keepalived { // where systemctl enable makes links
+		dirs, _ = filepath.Glob(r.System.Path("etc/systemd/system/*.wants")) // the pattern is right
+	}
+	for _, dir := range dirs {
+		if err := flush(dir); err != nil {
+			return fmt.Errorf("have on the disk that the keeper is off: %w", err)
+		}
+	}
+	return nil
 }
 
 // keeperOn starts the keeper as it was. havipd is stopped, and what it set is to

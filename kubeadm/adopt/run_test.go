@@ -258,6 +258,24 @@ func (m *machine) wantAsWas() {
 	}
 }
 
+// TestPowerCut: that the keeper is off is on the disk before the others are told.
+func TestPowerCut(t *testing.T) {
+	m := newMachine(t, false)
+	links := m.r.System.Path("etc/systemd/system/multi-user.target.wants")
+	m.must(os.MkdirAll(links, 0o755))
+	m.r.sync = func(path string) error {
+		if path != links {
+			return fmt.Errorf("%s?", path)
+		}
+		return m.call("sync links")
+	}
+	_, err := m.r.Begin(t.Context())
+	m.must(err)
+	if diff := cmp.Diff([]string{"disable keepalived", "stop keepalived", "sync links", `adopt "wait"`}, m.calls[3:]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestMarkedFirst: a havipd that was enabled before starts by itself after a reboot, so
 // a file that names the VIP is never there without the mark.
 func TestMarkedFirst(t *testing.T) {
