@@ -100,7 +100,7 @@ func TestResetOnAFullDisk(t *testing.T) {
 	}
 	var failed *StepError
 	if _, err := b.Reset(t.Context()); !errors.Is(err, syscall.ENOSPC) || !errors.As(err, &failed) {
-		t.Errorf("reset: %v", err)
+		t.Fatalf("reset: %v", err)
 	}
 	if last := failed.Tail; len(last) != 1 || last[0] != "[reset] done" {
 		t.Errorf("kubeadm said %q", last)
