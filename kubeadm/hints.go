@@ -21,6 +21,9 @@ func hints(command string, s Step) []string {
 	if command == joinPhases.command && s.Name == "kubelet-start" {
 		list = append(list, "if it says that a node of this name is there and Ready, from before: wait a minute until it is not Ready, or on a master: kubectl delete node NAME")
 	}
+	if command == joinPhases.command && s.Kind == KindPhase && s.Name != phasePrepare { // each phase asks the cluster by it again
+		list = append(list, "if it could not validate the identity of the API server, the token has expired: run havipctl token on a master, and join with the new ticket")
+	}
 	switch {
 	case s.Kind == KindClaim:
 		list = append(list, "see who has the VIP: havipctl status")
