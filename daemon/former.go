@@ -153,8 +153,7 @@ func memberID(id uint64) string { return fmt.Sprintf("%x", id) }
 
 func formerAnswer(v member.Verdict, list []etcd.Listed) status.Former {
 	answer := status.Former{
-		Schema: status.Schema, Removable: v.Removable(), Members: []status.FormerMember{}, Findings: []status.ClaimFinding{},
-		Needed: slices.Contains(v.Against, member.RefusedQuorum) && !slices.Contains(v.Against, member.RefusedLast),
+		Schema: status.Schema, Removable: v.Removable(), Members: []status.FormerMember{}, Findings: []status.ClaimFinding{}, Needed: needed(v, list),
 	}
 	for _, p := range v.Former {
 		answer.Members = append(answer.Members, status.FormerMember{ID: memberID(p.ID), Name: p.Name, PeerURLs: append([]string{}, p.PeerURLs...)})
@@ -168,6 +167,23 @@ func formerAnswer(v member.Verdict, list []etcd.Listed) status.Former {
 		answer.Findings = append(answer.Findings, finding)
 	}
 	return answer
+}
+
+// needed reports whether those of the others that answer would be no quorum without
+// this node's member. An alarm, which every member tells of, is none of it: that a
+// member is corrupt is a reason to give it up.
+func needed(v member.Verdict, list []etcd.Listed) bool {
+	others, answer := 0, 0
+	for _, m := range list {
+		if m.Learner || slices.ContainsFunc(v.Former, func(p member.Peer) bool { return p.ID == m.ID }) {
+			continue
+		}
+		others++
+		if m.LeaderID != 0 {
+			answer++
+		}
+	}
+	return len(v.Former) > 0 && others > 0 && answer < others/2+1
 }
 
 // againstRemoval puts a refusal into words.

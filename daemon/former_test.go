@@ -186,6 +186,7 @@ func TestNeededMember(t *testing.T) {
 	}{
 		"all are well": {func(*fakeCluster) {}, false},
 		"n2 is down":   {func(c *fakeCluster) { c.list[1].Err, c.list[1].LeaderID = errSilent, 0 }, true},
+		"an alarm":     {func(c *fakeCluster) { c.list[0].Err, c.list[1].Err = errors.New("CORRUPT"), errors.New("CORRUPT") }, false},
 		"it is alone":  {func(c *fakeCluster) { c.list = c.list[2:] }, false},
 		"it is gone":   {func(c *fakeCluster) { c.list = c.list[:2] }, false},
 	} {

@@ -12,7 +12,7 @@ type Former struct {
 	Members   []string  // what etcd lists of this node's, each in words
 	Removable bool      // there is one, dead, that the others can do without
 	Removed   bool      // it was, by this call
-	Needed    bool      // those of the others that are well would be no quorum without it
+	Needed    bool      // those of the others that answer would be no quorum without it
 	Findings  []Finding // why it may not be removed
 }
 

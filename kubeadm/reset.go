@@ -108,7 +108,7 @@ func (r *Runner) spared(ctx context.Context, f Facts) error {
 		return ctx.Err()
 	}
 	return &BlockedError{[]Finding{{
-		Subject: "etcd", What: "without the member of this node those that are well would be no quorum, and the cluster would stand still for good", Blocks: true,
+		Subject: "etcd", What: "without the member of this node those that answer would be no quorum, and the cluster would stand still for good", Blocks: true,
 		Fix: "bring the other masters up first: havipctl status; if the cluster is to be given up: kubeadm reset, and then havipctl reset",
 	}}}
 }

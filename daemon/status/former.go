@@ -20,7 +20,7 @@ type Former struct {
 	Members   []FormerMember `json:"members"`   // what etcd lists of this node's; more than one: none is removed
 	Removable bool           `json:"removable"` // there is one, and nothing against its removal
 	Removed   bool           `json:"removed"`   // it was, by this call
-	Needed    bool           `json:"needed"`    // those of the others that are well would be no quorum without it
+	Needed    bool           `json:"needed"`    // those of the others that answer would be no quorum without it
 	Findings  []ClaimFinding `json:"findings"`  // why it may not be removed; empty with none
 }
 
