@@ -212,8 +212,13 @@ func (s System) rivals(c *configs.Config) []Rival {
 	return list
 }
 
-// keepalived looks for the VIP in its configuration, and for the program.
+// keepalived looks for the VIP in its configuration, and whether it runs or will at the
+// next boot: one that was switched off, as adopt leaves it, sets nothing.
 func (s System) keepalived(c *configs.Config) (Rival, bool) {
+	runs := s.running("keepalived")
+	if !runs && len(s.found("etc/systemd/system/*.wants/keepalived.service", "usr/lib/systemd/system/*.wants/keepalived.service")) == 0 {
+		return Rival{}, false
+	}
 	found := ""
 	files, _ := filepath.Glob(s.path("etc/keepalived/*.conf"))
 	more, _ := filepath.Glob(s.path("etc/keepalived/conf.d/*"))
@@ -227,7 +232,7 @@ func (s System) keepalived(c *configs.Config) (Rival, bool) {
 		return Rival{}, false
 	}
 	what := "keepalived, by " + found + ","
-	if s.running("keepalived") {
+	if runs {
 		what = "keepalived, which runs with " + found + ","
 	}
 	return Rival{what, "take the address out of its configuration, or: systemctl disable --now keepalived"}, true

@@ -252,6 +252,8 @@ func TestGatherRuntime(t *testing.T) {
 
 func TestRivals(t *testing.T) {
 	const manifest = "etc/kubernetes/manifests/kv.yaml"
+	const enabledLink = "etc/systemd/system/multi-user.target.wants/keepalived.service"
+	const keepalivedText = "virtual_ipaddress {\n  198.51.100.166/24 dev eth0\n}\n"
 	tests := []struct {
 		name  string
 		files map[string]string
@@ -265,10 +267,11 @@ func TestRivals(t *testing.T) {
 		{"switched off", map[string]string{manifest: pod(variables("cp_enable", "false", "address", "198.51.100.166"), "manager")}, ""},
 		{"another address", map[string]string{manifest: pod(variables("cp_enable", "true", "address", "198.51.100.167"), "manager")}, ""},
 		{"no pod", map[string]string{manifest: "{"}, ""},
-		{"keepalived", map[string]string{"etc/keepalived/keepalived.conf": "virtual_ipaddress {\n  198.51.100.166/24 dev eth0\n}\n"}, "keepalived, by /etc/keepalived/keepalived.conf,"},
+		{"keepalived", map[string]string{"etc/keepalived/keepalived.conf": keepalivedText, enabledLink: ""}, "keepalived, by /etc/keepalived/keepalived.conf,"},
+		{"keepalived that is switched off", map[string]string{"etc/keepalived/keepalived.conf": keepalivedText}, ""},
 		{"keepalived that runs", map[string]string{"etc/keepalived/conf.d/a": "198.51.100.166", "proc/12/comm": "keepalived\n", "proc/13/comm": "bash\n"},
 			"keepalived, which runs with /etc/keepalived/conf.d/a,"},
-		{"keepalived, in a comment", map[string]string{"etc/keepalived/keepalived.conf": "# 198.51.100.166\nstate BACKUP ! 198.51.100.166\n198.51.100.1660\n"}, ""},
+		{"keepalived, in a comment", map[string]string{"etc/keepalived/keepalived.conf": "# 198.51.100.166\nstate BACKUP ! 198.51.100.166\n198.51.100.1660\n", enabledLink: ""}, ""},
 		{"keepalived for another", map[string]string{"etc/keepalived/keepalived.conf": "198.51.100.1\n", "proc/12/comm": "keepalived\n"}, ""},
 	}
 	for _, tt := range tests {

@@ -26,6 +26,7 @@ spec:
     - {name: address, value: 198.51.100.166}
 `
 	keepalivedPath = "/etc/keepalived/keepalived.conf"
+	keepalivedLink = "/etc/systemd/system/multi-user.target.wants/keepalived.service"
 	keepalived     = "vrrp_instance masters {\n  virtual_ipaddress {\n    198.51.100.166/32 dev eth0\n  }\n}\n"
 )
 
@@ -51,8 +52,9 @@ func TestRefused(t *testing.T) {
 	})
 	t.Run("keepalived", func(t *testing.T) {
 		s.try(n1.WriteFile(keepalivedPath, keepalived, 0o600))
+		s.try(n1.WriteFile(keepalivedLink, "", 0o600))
 		s.refuses(t, n1, "keepalived, by "+keepalivedPath)
-		s.on(n1, "rm", keepalivedPath)
+		s.on(n1, "rm", keepalivedPath, keepalivedLink)
 	})
 	s.began = cluster.Now()
 	s.twoAtOnce(n1, s.Nodes[1])
