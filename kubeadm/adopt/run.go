@@ -398,9 +398,9 @@ func (r *Runner) switchOff(ctx context.Context, j *Journal) error {
 	return r.replace(j.Keeper.Path, manifest, 0o600)
 }
 
-// settle returns when it is on the disk that the keeper is off. Another file system
-// than the journal's may keep that in memory for half a minute, and btrfs does so by
-// the file: after a power cut the keeper would be on again, and others have been told.
+// settle returns when it is on the disk that the keeper is off, or on. Another file
+// system than the journal's may keep that in memory for half a minute, and btrfs does so
+// by the file: after a power cut the keeper would be on again, and others have been told.
 func (r *Runner) settle(j *Journal) error {
 	flush := r.sync
 	if flush == nil {
@@ -412,7 +412,7 @@ func (r *Runner) settle(j *Journal) error {
 	}
 	for _, dir := range dirs {
 		if err := flush(dir); err != nil {
-			return fmt.Errorf("have on the disk that the keeper is off: %w", err)
+			return fmt.Errorf("have on the disk what became of the keeper: %w", err)
 		}
 	}
 	return nil
@@ -433,6 +433,13 @@ func (r *Runner) keeperOn(ctx context.Context, f *Facts) error {
 	if here && !given && !r.running(f) {
 		return errors.New("the VIP is still on this node although nothing runs that holds it: see ip address")
 	}
+	if err := r.switchOn(ctx, j); err != nil {
+		return err
+	}
+	return r.settle(j)
+}
+
+func (r *Runner) switchOn(ctx context.Context, j *Journal) error {
 	if j.Keeper.Kind != Keepalived {
 		return r.replace(j.Keeper.Path, j.Manifest, 0o600)
 	}

@@ -258,7 +258,8 @@ func (m *machine) wantAsWas() {
 	}
 }
 
-// TestPowerCut: that the keeper is off is on the disk before the others are told.
+// TestPowerCut: that the keeper is off is on the disk before the others are told, and
+// that it is on before the way back is forgotten.
 func TestPowerCut(t *testing.T) {
 	m := newMachine(t, false)
 	links := m.r.System.Path("etc/systemd/system/multi-user.target.wants")
@@ -273,6 +274,12 @@ func TestPowerCut(t *testing.T) {
 	m.must(err)
 	if diff := cmp.Diff([]string{"disable keepalived", "stop keepalived", "sync links", `adopt "wait"`}, m.calls[3:]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	m.calls = nil
+	_, err = m.r.Undo(t.Context())
+	m.must(err)
+	if diff := cmp.Diff([]string{"stop havipd", "disable havipd", "enable keepalived", "restart keepalived", "sync links", "forget"}, m.calls); diff != "" {
+		t.Errorf("back (-want +got):\n%s", diff)
 	}
 }
 
