@@ -306,8 +306,9 @@ func (r *Runner) recorded(ctx context.Context, p *prepared, j *Journal, number i
 	return nil
 }
 
-// clockSlack is how far the clock may have been set back while a phase ran.
-const clockSlack = time.Minute
+// clockSlack: a file's time comes of a coarser clock than a phase's begin, and either may
+// be set a little while it runs.
+const clockSlack = 2 * time.Second
 
 // settle returns when the files are on the disk that kubeadm has written since then. It
 // syncs none of them, and a file system may keep new ones in memory for half a minute: a
