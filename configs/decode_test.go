@@ -131,6 +131,25 @@ func TestDecodeHTTPEndpointHasNoCertificates(t *testing.T) {
 	}
 }
 
+// TestDecodeEtcdEndpoint: kubeadm has etcd listen on the loopback address of the family
+// that its API server advertises.
+func TestDecodeEtcdEndpoint(t *testing.T) {
+	const three6 = "[masters]\nn1 = \"2001:db8::162\"\nn2 = \"2001:db8::163\"\nn3 = \"2001:db8::164\"\n"
+	const four, six = "https://127.0.0.1:2379", "https://[::1]:2379"
+	for _, tt := range []struct{ name, text, want string }{
+		{"IPv4", "vip.address = \"198.51.100.166\"\n" + three, four},
+		{"IPv6", "vip.address = \"2001:db8::166\"\n" + three6, six},
+		{"IPv6, and an IPv4 VIP", "vip.address = \"198.51.100.166\"\n" + three6, six},
+		{"IPv6, and one advertises IPv4", "vip.address = \"2001:db8::166\"\n" + three6 + "[kubeadm.advertise_address]\nn2 = \"198.51.100.163\"\n", four},
+		{"IPv6, and it is set", "vip.address = \"2001:db8::166\"\netcd.endpoint = \"" + four + "\"\n" + three6, four},
+		{"nobody", "", four},
+	} {
+		if got := mustDecode(t, tt.text).Etcd.Endpoint; got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestConfigured(t *testing.T) {
 	tests := []struct {
 		name, text string

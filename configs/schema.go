@@ -42,7 +42,7 @@ var schema = []section{
 		name: "etcd",
 		doc:  "The etcd member on this node. The election goes through it; through another one the VIP is only given away.",
 		keys: []key{
-			textKey("endpoint", "http or https URL with a port", "Client URL of this node's own member. With an http URL, ca, cert and key are not used.",
+			textKey("endpoint", "http or https URL with a port", "Client URL of this node's own member. Where the masters have IPv6 addresses the default is https://[::1]:2379, since kubeadm has etcd listen there. With an http URL, ca, cert and key are not used.",
 				func(c *Config) *string { return &c.Etcd.Endpoint }, parseEndpoint),
 			pathKey("ca", "Certificates that sign the member's own. Read again for each new connection, as are the next two.",
 				func(c *Config) *string { return &c.Etcd.CA }),

@@ -87,9 +87,13 @@ func (d *decoder) validatePriorities() {
 	}
 }
 
-// validateEtcd settles the certificates by the endpoint's scheme.
+// validateEtcd settles the endpoint by the family of the masters' addresses, and the
+// certificates by its scheme.
 func (d *decoder) validateEtcd() {
 	e := &d.config.Etcd
+	if !d.set("etcd.endpoint") && d.config.allIPv6() {
+		e.Endpoint = "https://[::1]:2379" // getEtcdCommand of kubeadm: listen-client-urls
+	}
 	if d.set("etcd.cert") != d.set("etcd.key") {
 		given, missing := "etcd.cert", "key"
 		if d.set("etcd.key") {
@@ -106,6 +110,12 @@ func (d *decoder) validateEtcd() {
 		}
 	}
 	e.CA, e.Cert, e.Key = "", "", ""
+}
+
+// allIPv6 reports whether every master advertises an IPv6 address: kubeadm then has
+// etcd listen on ::1 and not on 127.0.0.1.
+func (c *Config) allIPv6() bool {
+	return len(c.Masters) > 0 && !slices.ContainsFunc(c.Masters, func(m Master) bool { return !c.Advertise(m).Is6() })
 }
 
 // validateURLs refuses URLs that lead to the VIP: what they ask would be
