@@ -21,6 +21,19 @@ import (
 // the directory of the node being their /: the claim, the phases, the hand-over to
 // the election, and the VIP on the link all the while.
 func TestWithDaemon(t *testing.T) {
+	withDaemon(t, file, vip+"/32").changesVIP(t)
+}
+
+// TestWithDaemonIPv6 is a cluster without an IPv4 address: kubeadm has its etcd listen
+// elsewhere.
+func TestWithDaemonIPv6(t *testing.T) {
+	address(t, "2001:db8::162/64", "nodad")
+	withDaemon(t, file6, "2001:db8::166/128")
+}
+
+// withDaemon makes the cluster of a havip.toml.
+func withDaemon(t *testing.T, file, vip string) *nodeDir {
+	t.Helper()
 	n := &nodeDir{name: "n1", root: newRoot(t, true), watch: &watcher{t: t}}
 	for dir, files := range map[string]map[string]string{"etc/havip": {"havip.toml": file}, "etc": {"hosts": ""}, "run/havip": nil, "var/lib/havip": nil} {
 		if err := os.MkdirAll(filepath.Join(n.root, dir), 0o755); err != nil {
@@ -34,7 +47,7 @@ func TestWithDaemon(t *testing.T) {
 	}
 	n.build(t, "havipd", "havipctl")
 	n.kubelet(t)
-	log := n.daemon(t)
+	log := n.daemon(t, vip)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("havipd:\n%s", log)
@@ -44,7 +57,7 @@ func TestWithDaemon(t *testing.T) {
 	if _, out := n.havipctl(t, "init", "--dry-run"); !strings.Contains(out, "handed-to-election") {
 		t.Fatalf("the daemon does not answer, or a dry run refuses:\n%s", out)
 	}
-	seen := watchVIP(t)
+	seen := watchVIP(t, vip)
 	code, out := n.havipctl(t, "init")
 	if code != 0 {
 		t.Fatalf("init: exit code %d\n%s", code, out)
@@ -62,7 +75,7 @@ func TestWithDaemon(t *testing.T) {
 	if code, out := n.havipctl(t, "token", "-o", "json"); code != 0 || !strings.Contains(out, `"ticket": "havip1,`) {
 		t.Errorf("token: exit code %d\n%s", code, out)
 	}
-	n.changesVIP(t)
+	return n
 }
 
 // build puts programs of this repository into the node.
@@ -86,7 +99,7 @@ func (n *nodeDir) command(ctx context.Context, name string, args ...string) *exe
 }
 
 // daemon starts havipd and waits for its socket.
-func (n *nodeDir) daemon(t *testing.T) *safeBuffer {
+func (n *nodeDir) daemon(t *testing.T, vip string) *safeBuffer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := n.command(ctx, "havipd")
@@ -101,7 +114,7 @@ func (n *nodeDir) daemon(t *testing.T) *safeBuffer {
 	t.Cleanup(func() {
 		cancel()
 		<-ended
-		if hasVIP() {
+		if hasVIP(vip) {
 			t.Error("havipd has ended, and the VIP is still there")
 		}
 	})
@@ -162,7 +175,7 @@ func (n *nodeDir) checkHeld(t *testing.T) {
 
 // watchVIP looks at the link until the returned function is called: how often the
 // VIP was there, and how often it was not after it had been.
-func watchVIP(t *testing.T) func() (present, gone int) {
+func watchVIP(t *testing.T, vip string) func() (present, gone int) {
 	t.Helper()
 	stop := make(chan struct{})
 	var done sync.WaitGroup
@@ -172,7 +185,7 @@ func watchVIP(t *testing.T) func() (present, gone int) {
 		defer tick.Stop()
 		for {
 			switch {
-			case hasVIP():
+			case hasVIP(vip):
 				present++
 			case present > 0:
 				gone++
@@ -191,11 +204,11 @@ func watchVIP(t *testing.T) func() (present, gone int) {
 	}
 }
 
-func hasVIP() bool {
+func hasVIP(vip string) bool {
 	l, err := net.InterfaceByName(link)
 	if err != nil {
 		return false
 	}
 	addresses, err := l.Addrs()
-	return err == nil && slices.ContainsFunc(addresses, func(a net.Addr) bool { return a.String() == vip+"/32" })
+	return err == nil && slices.ContainsFunc(addresses, func(a net.Addr) bool { return a.String() == vip })
 }

@@ -75,6 +75,7 @@ const (
 	n1      = "198.51.100.162"
 	n2      = "198.51.100.163"
 	gateway = "198.51.100.1"
+	router6 = "2001:db8::1" // RFC 3849
 	link    = "here"
 )
 
@@ -96,7 +97,7 @@ func prepare() error {
 	there := "nsenter --net --target " + pid + " ip "
 	for _, line := range []string{
 		"ip link set lo up", "ip link add " + link + " type veth peer name there", "ip link set there netns " + pid,
-		there + "addr add " + gateway + "/24 dev there", there + "link set there up",
+		there + "addr add " + gateway + "/24 dev there", there + "addr add " + router6 + "/64 dev there nodad", there + "link set there up",
 		"ip link set " + link + " up", "ip addr add " + n1 + "/24 dev " + link,
 		"ip route add default via " + gateway + " dev " + link, // kubeadm looks for the link that has it
 	} {
@@ -116,9 +117,9 @@ func run(line string) error {
 }
 
 // address sets an address for the time of a test.
-func address(t *testing.T, a string) {
+func address(t *testing.T, a string, flags ...string) {
 	t.Helper()
-	if err := run("ip addr add " + a + " dev " + link); err != nil {
+	if err := run("ip addr add " + a + " dev " + link + " " + strings.Join(flags, " ")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

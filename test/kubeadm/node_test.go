@@ -41,6 +41,20 @@ pod_subnet = "10.244.0.0/16"
 cri_socket = "unix:///run/containerd/containerd.sock"
 `
 
+const file6 = `
+vip.address = "2001:db8::166"
+[masters]
+n1 = "2001:db8::162"
+n2 = "2001:db8::163"
+n3 = "2001:db8::164"
+[kubeadm]
+skip_phases = ["preflight"]
+kubelet_args = ["fail-swap-on=false"]
+pod_subnet = "2001:db8:1::/64"
+service_subnet = "2001:db8:2::/112"
+cri_socket = "unix:///run/containerd/containerd.sock"
+`
+
 // newNode makes the directory and the runner. With proc the guards see what
 // listens in the namespace.
 func newNode(t *testing.T, name string, claims kubeadm.Claims, proc bool) *nodeDir {
