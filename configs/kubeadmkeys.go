@@ -40,7 +40,7 @@ var kubeadmSection = section{
 		}.key(),
 		listing[netip.Prefix]{
 			name: "service_subnet", takes: "network, or a list of one IPv4 and one IPv6 network", example: `["10.96.0.0/12"]`, derived: "kubeadm's own",
-			doc:   "Where services get their addresses from.",
+			doc:   "Where services get their addresses from. The first is of the family of the addresses that the API servers advertise, or these do not start.",
 			field: func(c *Config) *[]netip.Prefix { return &c.Kubeadm.ServiceSubnets }, parse: parseSubnet, write: netip.Prefix.String, whole: onePerFamilyNet,
 		}.key(),
 		example(`"cluster.local"`, "kubeadm's own",

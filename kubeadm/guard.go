@@ -89,6 +89,7 @@ func Guard(c *configs.Config, self configs.Master, f Facts, s Situation) []Findi
 	g.user()
 	g.programs()
 	g.address()
+	g.services()
 	g.endpoint()
 	g.runtime()
 	g.swap()
@@ -170,6 +171,23 @@ func (g *guard) address() {
 	if !slices.Contains(g.facts.Addresses, a) {
 		g.block("address", fmt.Sprintf("this node is %s, but %s is not on any of its links", g.self.Name, a), "configure it on a link, or correct [masters] or [kubeadm.advertise_address]")
 	}
+}
+
+// services sees that the API server starts: it advertises an address of the family that
+// services have first, which is IPv4 with kubeadm's own network.
+func (g *guard) services() {
+	k := &g.config.Kubeadm
+	given := slices.ContainsFunc(k.APIServerArgs, func(a configs.Arg) bool { return a.Name == "service-cluster-ip-range" })
+	if g.situation.Command != initPhases.command || given || k.Overlay != "" { // which may say otherwise
+		return
+	}
+	a, six := g.config.Advertise(g.self), len(k.ServiceSubnets) > 0 && k.ServiceSubnets[0].Addr().Is6()
+	if a.Is6() == six {
+		return
+	}
+	family := map[bool]string{false: "IPv4", true: "IPv6"}
+	g.block("kubeadm.service_subnet", fmt.Sprintf("services would have %s addresses first, and the API server at %s does not start then", family[six], a),
+		fmt.Sprintf("set it to an %s network, or to two of which that is the first", family[!six]))
 }
 
 // endpoint sees that a name for the control plane leads to the VIP, and that a
