@@ -186,16 +186,22 @@ func (p *post) close() error {
 	return errors.Join(errs...)
 }
 
-// remove detaches the programs and deletes what is kept.
+// remove detaches the programs and deletes what is kept. What stays attached would
+// close the address for a minute and a half, whatever the fence of the next process
+// lets pass: its file stays too, by which that one finds it.
 func (p *post) remove() error {
-	return errors.Join(p.detach(), p.close(), os.RemoveAll(p.dir))
+	if err := p.detach(); err != nil {
+		return errors.Join(err, p.close())
+	}
+	return errors.Join(p.close(), os.RemoveAll(p.dir))
 }
 
 func (p *post) detach() error {
 	return errors.Join(p.dropFormer(), detachEverywhere(p.hooks, p.in, inward), detachEverywhere(p.hooks, p.out, outward))
 }
 
-// removePost detaches the programs that are kept in a directory and deletes it.
+// removePost detaches the programs that are kept in a directory and deletes it, as
+// remove does.
 func removePost(h hooks, dir string) error {
 	all, err := os.ReadDir(dir)
 	errs := []error{err}
@@ -204,7 +210,10 @@ func removePost(h hooks, dir string) error {
 			errs = append(errs, removeProgram(h, filepath.Join(dir, e.Name()), d))
 		}
 	}
-	return errors.Join(append(errs, os.RemoveAll(dir))...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
 }
 
 func removeProgram(h hooks, path string, d direction) error {

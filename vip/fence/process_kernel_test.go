@@ -2,6 +2,7 @@ package fence
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -89,6 +90,44 @@ func TestCapabilities(t *testing.T) {
 		if err == nil || !strings.Contains(string(out), test.says) {
 			t.Errorf("%s: it says %q, %v", test.name, out, err)
 		}
+	}
+}
+
+// refusing are hooks that let nothing go.
+type refusing struct {
+	hooks
+	err error
+}
+
+func (r refusing) detach(program, int, direction) error { return r.err }
+
+// TestRemoveThatFails: who tries again, be it another process, finds what is still
+// attached.
+func TestRemoveThatFails(t *testing.T) {
+	l := newLab(t)
+	f := l.open(t, 0)
+	busy := errors.New("busy")
+	for _, p := range f.posts {
+		p.hooks = refusing{p.hooks, busy}
+	}
+	if err := f.Close(); !errors.Is(err, busy) {
+		t.Errorf("close: %v", err)
+	}
+	for _, p := range f.posts {
+		if err := removePost(p.hooks, p.dir); !errors.Is(err, busy) {
+			t.Errorf("remove %s: %v", p.dir, err)
+		}
+	}
+	if err := Remove(dir); err != nil {
+		t.Error(err)
+	}
+	for _, d := range []direction{inward, outward} {
+		if ids := l.programs(t, d); len(ids) > 0 {
+			t.Errorf("programs %v are still attached, %sward", ids, d.name)
+		}
+	}
+	if Left(dir) {
+		t.Error("their files are still there")
 	}
 }
 
