@@ -269,7 +269,7 @@ func (d *daemon) runLoop(ctx, life context.Context, l *loop, store Lock, address
 		task("keeping the members and the key", h.keep)
 	}
 	task("watching the link", func(ctx context.Context) error { return d.watchLink(ctx, address, put) })
-	task("looking at the link", func(ctx context.Context) error { return lookAtLink(ctx, address, put) })
+	task("looking at the link", func(ctx context.Context) error { return lookAtLink(ctx, address, d.clock, put) })
 	task("fencing the link", l.fencing.run)
 	task("announcing", func(ctx context.Context) error { return address.RunAnnouncer(ctx, l.announce, l.owned) })
 	task("waiting for the holder before this one", l.reunion.run)

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"os"
 	"time"
 
 	"havip/vip"
@@ -12,11 +14,14 @@ import (
 // come from the addresses and settings of the moment.
 const linkEvery = 10 * time.Second
 
-func lookAtLink(ctx context.Context, a Address, put func(any)) error {
+// linkRetry is how soon it is looked at again when a look failed.
+const linkRetry = 500 * time.Millisecond
+
+func lookAtLink(ctx context.Context, a Address, clock Clock, put func(any)) error {
 	t := time.NewTicker(linkEvery)
 	defer t.Stop()
 	for {
-		put(lookUp(a))
+		put(lookUp(ctx, a, clock))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -25,13 +30,24 @@ func lookAtLink(ctx context.Context, a Address, put func(any)) error {
 	}
 }
 
-// lookUp finds the link. That its warnings could not be told is one of them.
-func lookUp(a Address) linkIs {
+// lookUp finds the link. That its warnings could not be told is one of them. A look
+// that failed is no missing link before another one has: links that come and go can
+// keep the kernel from telling them all, and the holder would hand the address over.
+func lookUp(ctx context.Context, a Address, clock Clock) linkIs {
+	begun := clock.Boot()
 	link, err := a.Link()
+	if err != nil && link.Index == 0 && !errors.Is(err, os.ErrNotExist) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(linkRetry):
+		}
+		begun = clock.Boot()
+		link, err = a.Link()
+	}
 	if err != nil && link.Index != 0 {
 		link.Warnings, err = []string{err.Error()}, nil
 	}
-	return linkIs{link, err}
+	return linkIs{link, err, begun}
 }
 
 // watchLink follows the link and the address for as long as ctx lasts, and

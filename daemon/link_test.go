@@ -3,7 +3,9 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -155,6 +157,60 @@ func TestLinkGoneAndRecreated(t *testing.T) {
 	})
 }
 
+// A look that began before a notice came shows what was before.
+func TestNoticeDuringALook(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1 := b.shell("n1")
+		var goes atomic.Bool
+		n1.addr.link = func() (vip.Link, error) {
+			link := eth0
+			link.Warnings = []string{"odd"}
+			if goes.Swap(false) {
+				<-time.After(time.Millisecond)
+				n1.kernel.happen(vip.LinkChanged{Link: vip.Link{Index: 2, Name: "eth0"}, Why: vip.LinkDown})
+				<-time.After(time.Millisecond)
+			}
+			return link, nil
+		}
+		n1.start()
+		b.pass(time.Second)
+		goes.Store(true)
+		b.pass(linkEvery)
+		d := n1.document()
+		if goes.Load() || d.Address.LinkReason != "no carrier on eth0" || !cmp.Equal(d.Address.Warnings, []string{"odd"}) {
+			t.Errorf("link reason %q, warnings %q", d.Address.LinkReason, d.Address.Warnings)
+		}
+	})
+}
+
+// One that is there is not given up for one look that failed.
+func TestLookThatFailsIsNoMissingLink(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		n1, n2 := b.shell("n1"), b.shell("n2")
+		var fails atomic.Int32
+		n1.addr.link = func() (vip.Link, error) {
+			if fails.Load() > 0 {
+				fails.Add(-1)
+				return vip.Link{}, errors.New("find link with MAC 02:00:00:00:00:01: results may be incomplete")
+			}
+			return eth0, nil
+		}
+		n1.start()
+		b.until(first + time.Second)
+		n2.start()
+		fails.Store(1)
+		b.pass(2 * linkEvery)
+		if fails.Load() != 0 || b.holder() != "n1" || len(b.times("n1", "clear")) != 0 {
+			t.Errorf("%s holds it after a look that failed, n1 cleared at %v", b.holder(), b.times("n1", "clear"))
+		}
+		fails.Store(2)
+		b.pass(linkEvery + time.Second)
+		if fails.Load() != 0 || b.holder() != "n2" {
+			t.Errorf("%s holds it after two in succession", b.holder())
+		}
+	})
+}
+
 // A link that goes between the first look at it and the begin of the watch makes
 // no notice.
 func TestLinkThatVanishesUnseen(t *testing.T) {
@@ -166,12 +222,12 @@ func TestLinkThatVanishesUnseen(t *testing.T) {
 				first = false
 				return eth0, nil
 			}
-			return vip.Link{}, errors.New(`find link "eth0": no such interface`)
+			return vip.Link{}, fmt.Errorf(`find link "eth0": no such interface: %w`, os.ErrNotExist)
 		}
 		n1.addr.watch = func(ctx context.Context, _ func(vip.Event)) error { <-ctx.Done(); return nil }
 		n1.start()
 		b.pass(linkEvery)
-		if d := n1.document(); d.Address.LinkReason != `find link "eth0": no such interface` {
+		if d := n1.document(); d.Address.LinkReason != `find link "eth0": no such interface: file does not exist` {
 			t.Errorf("link reason %q", d.Address.LinkReason)
 		}
 	})

@@ -77,6 +77,7 @@ type loop struct {
 	gateway gatewayChanged
 	link    vip.Link
 	linkWhy string
+	noticed time.Duration // when a notice last told of the link; 0: never
 	roster  roster
 	mine    election.Peer // what the machine last published
 	trip    time.Duration
@@ -121,8 +122,9 @@ type (
 		answer func(election.Done)
 	}
 	linkIs struct {
-		link vip.Link
-		err  error
+		link  vip.Link
+		err   error
+		begun time.Duration // when it was looked at
 	}
 	// timersNote is what deriving the timing from etcd's timers had to say.
 	timersNote struct {
@@ -234,7 +236,7 @@ func (l *loop) handle(ev any) {
 		}
 		l.tellNeighbours()
 	case linkIs:
-		l.linkIs(e)
+		l.looked(e)
 	case healthChanged:
 		l.health = e
 		l.step(l.ownHealth())
@@ -349,7 +351,8 @@ func (l *loop) fromLink(ev vip.Event) {
 		if e.Link.Index == l.link.Index {
 			e.Link.Warnings = l.link.Warnings // a notice does not tell them
 		}
-		l.linkIs(linkIs{link: e.Link, err: goneError(gone, e.Link.Name)})
+		l.noticed = l.clock.Boot()
+		l.linkIs(e.Link, goneError(gone, e.Link.Name))
 		if !gone && e.Link.Up {
 			l.tellNeighbours()
 		}
@@ -365,19 +368,30 @@ func goneError(gone bool, name string) error {
 	return nil
 }
 
-func (l *loop) linkIs(e linkIs) {
-	if e.err != nil {
-		l.linkWhy = e.err.Error()
+// looked takes in a look at the link. What a notice said meanwhile is newer, but tells
+// no warnings.
+func (l *loop) looked(e linkIs) {
+	switch {
+	case e.begun >= l.noticed:
+		l.linkIs(e.link, e.err)
+	case e.err == nil && e.link.Index == l.link.Index:
+		l.link.Warnings = e.link.Warnings
+	}
+}
+
+func (l *loop) linkIs(link vip.Link, err error) {
+	if err != nil {
+		l.linkWhy = err.Error()
 		l.link.Up = false
 		l.step(election.Link{Reason: l.linkWhy})
 		return
 	}
-	l.link, l.linkWhy = e.link, ""
-	l.fencing.look(e.link.Index)
-	if !e.link.Up {
-		l.linkWhy = "no carrier on " + e.link.Name
+	l.link, l.linkWhy = link, ""
+	l.fencing.look(link.Index)
+	if !link.Up {
+		l.linkWhy = "no carrier on " + link.Name
 	}
-	l.step(election.Link{Present: true, Up: e.link.Up, Reason: l.linkWhy})
+	l.step(election.Link{Present: true, Up: link.Up, Reason: l.linkWhy})
 }
 
 func (l *loop) conflict(e vip.Conflict) {
