@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // watchInto runs Watch until the test ends.
@@ -94,6 +97,77 @@ func TestWatch(t *testing.T) {
 	// Listening goes on on the new link.
 	l.claimFromPeer(t, vip4)
 	expect(t, events, fmt.Sprintf("198.51.100.166 claimed by %v", l.peerLink(t).MAC))
+}
+
+// TestWatchLosesNotices: what waited when the kernel began to drop notices is older
+// than all that it dropped.
+func TestWatchLosesNotices(t *testing.T) {
+	l := newLab(t)
+	ip(t, "link", "add", "other0", "type", "veth", "peer", "name", "other1")
+	t.Cleanup(func() { ip(t, "link", "del", "other0") })
+	events := make(chan Event)
+	watchInto(t, l.vip(t, vip4), events) // and holds it up until somebody listens
+	t.Cleanup(func() {
+		go func() {
+			for range events {
+			}
+		}()
+	})
+	ip(t, "link", "set", "other0", "up")
+	ip(t, "-n", l.ns, "link", "set", l.peer, "down")
+	eventually(t, "end of the carrier", func() bool { return !l.carrier(t) })
+	flood(t, "other0")
+	ip(t, "-n", l.ns, "link", "set", l.peer, "up")
+	eventually(t, "carrier", func() bool { return l.carrier(t) })
+
+	up, told := false, false
+	look := func() {
+		for quiet := time.After(time.Second); ; {
+			select {
+			case e := <-events:
+				if c, ok := e.(LinkChanged); ok {
+					up = c.Link.Up
+				}
+				_, added := e.(AddressAdded)
+				told = told || added
+			case <-quiet:
+				return
+			}
+		}
+	}
+	eventually(t, "address that was told", func() bool {
+		ip(t, "addr", "add", "198.51.100.166/32", "dev", l.node)
+		look()
+		ip(t, "addr", "del", "198.51.100.166/32", "dev", l.node)
+		return told
+	})
+	if !up {
+		t.Error("the link counts as down, which it was before notices were lost")
+	}
+}
+
+func (l lab) carrier(t *testing.T) bool {
+	t.Helper()
+	return strings.Contains(ip(t, "addr", "show", "dev", l.node), "LOWER_UP")
+}
+
+// flood makes more notices of a link than a socket has room for.
+func flood(t *testing.T, link string) {
+	t.Helper()
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	x, err := h.LinkByName(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 * noticeBuffer / 256 { // the kernel doubles the room, and a notice takes more than 256 bytes
+		if err := h.LinkSetMTU(x, 1400+i%2); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // claimFromPeer announces an address from the peer, as a holder there would.

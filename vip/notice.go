@@ -14,7 +14,6 @@ import (
 type notice struct {
 	link *linkNotice
 	addr *addrNotice
-	lost bool // notifications were dropped
 }
 
 type linkNotice struct {

@@ -29,6 +29,21 @@ const noticeBuffer = 1 << 20
 // It returns nil when ctx is done, and otherwise an error after which it may be
 // called again: the socket broke, or a permission is missing.
 func (v *VIP) Watch(ctx context.Context, sink func(Event)) error {
+	track := newTracker(v.addrs)
+	for {
+		if err := v.watchOnce(ctx, sink, track); !errors.Is(err, errLost) {
+			return err
+		}
+	}
+}
+
+// errLost: the kernel dropped notices. It goes on to until the last of those is read
+// that waited then, and says so once. They are older than what a look shows that is
+// made meanwhile: only a socket of its own begins anew.
+var errLost = errors.New("notices were lost")
+
+// watchOnce watches until notices are lost.
+func (v *VIP) watchOnce(ctx context.Context, sink func(Event), track *tracker) error {
 	sock, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 	if err != nil {
 		return fmt.Errorf("watch %v: subscribe to netlink: %w", v.addrs, permission(err))
@@ -43,7 +58,7 @@ func (v *VIP) Watch(ctx context.Context, sink func(Event)) error {
 			sock.Close()
 		}
 	}()
-	w := &watch{vip: v, sink: sink, track: newTracker(v.addrs), notices: make(chan notice), claims: make(chan claim), broken: make(chan error)}
+	w := &watch{vip: v, sink: sink, track: track, notices: make(chan notice), claims: make(chan claim), broken: make(chan error)}
 	go w.receive(ctx, sock)
 	defer w.stopListening()
 	if err := w.run(ctx); err != nil {
@@ -52,7 +67,7 @@ func (v *VIP) Watch(ctx context.Context, sink func(Event)) error {
 	return nil
 }
 
-// watch is one run of Watch; its goroutine owns all of it.
+// watch is one run of watchOnce; its goroutine owns all of it.
 type watch struct {
 	vip     *VIP
 	sink    func(Event)
@@ -102,8 +117,8 @@ func (w *watch) receive(ctx context.Context, sock *nl.NetlinkSocket) {
 	for {
 		msgs, from, err := sock.Receive()
 		if errors.Is(err, unix.ENOBUFS) {
-			pass(ctx, w.notices, notice{lost: true})
-			continue
+			pass(ctx, w.broken, errLost)
+			return
 		}
 		if err != nil {
 			pass(ctx, w.broken, fmt.Errorf("read netlink notices: %w", err))
@@ -129,8 +144,6 @@ func pass[T any](ctx context.Context, to chan<- T, x T) {
 
 func (w *watch) notice(ctx context.Context, n notice) error {
 	switch {
-	case n.lost:
-		return w.resync(ctx)
 	case n.addr != nil:
 		if n.addr.gone && w.vip.owns(n.addr.addr) {
 			w.vip.last.Store(nil)
