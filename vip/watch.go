@@ -17,6 +17,10 @@ import (
 // back at once; a route that appears makes no notice that Watch listens to.
 const lookAgain = time.Second
 
+// lookOften is the same for a link that is there, since a route that moves makes none
+// either: to a new bridge, or because the VIP's network comes up after another one.
+const lookOften = 10 * time.Second
+
 // noticeBuffer is the netlink receive buffer in bytes: thousands of notices, as
 // when a node with hundreds of pods goes down.
 const noticeBuffer = 1 << 20
@@ -85,6 +89,8 @@ func (w *watch) run(ctx context.Context) error {
 	}
 	again := time.NewTimer(lookAgain)
 	defer again.Stop()
+	often := time.NewTicker(lookOften)
+	defer often.Stop()
 	for {
 		var err error
 		select {
@@ -97,6 +103,8 @@ func (w *watch) run(ctx context.Context) error {
 			err = w.claim(c)
 		case <-again.C:
 			err = w.resolve(ctx)
+		case <-often.C:
+			err = w.moved(ctx)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -167,6 +175,17 @@ func (w *watch) resolve(ctx context.Context) error {
 	l, ok, err := w.lookup()
 	if err != nil {
 		return err
+	}
+	w.tell(w.track.resolved(l, ok))
+	return w.listen(ctx)
+}
+
+// moved follows another link if the configuration leads to one by now. That there is
+// none is for a notice to tell.
+func (w *watch) moved(ctx context.Context) error {
+	l, ok, err := w.lookup()
+	if !ok || err != nil {
+		return nil
 	}
 	w.tell(w.track.resolved(l, ok))
 	return w.listen(ctx)
