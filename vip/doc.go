@@ -41,4 +41,6 @@
 //     node answers for them until the last one goes: its table of local
 //     addresses has one entry for both. IPv6 addresses are one, whatever the
 //     length that a request names (measured).
+//  13. An IPv6 address for which duplicate address detection has failed answers
+//     nobody, and a replace leaves it so, NODAD or not (measured).
 package vip

@@ -20,6 +20,7 @@ type Found struct {
 	Label     string // IPv4 only
 	Remaining int    // remaining valid lifetime in whole seconds; 0 when permanent
 	Permanent bool
+	Failed    bool // IPv6: duplicate address detection has failed for it, so that it answers nobody
 }
 
 func (f Found) prefix() netip.Prefix { return netip.PrefixFrom(f.Addr, f.Bits) }
@@ -94,7 +95,7 @@ func (v *VIP) findAll() ([]Found, error) {
 	var out []Found
 	for _, a := range as {
 		if v.owns(a.prefix.Addr()) {
-			out = append(out, Found{LinkIndex: a.index, Addr: a.prefix.Addr(), Bits: a.prefix.Bits(), Label: a.label, Remaining: a.seconds, Permanent: a.permanent})
+			out = append(out, Found{LinkIndex: a.index, Addr: a.prefix.Addr(), Bits: a.prefix.Bits(), Label: a.label, Remaining: a.seconds, Permanent: a.permanent, Failed: a.failed})
 		}
 	}
 	return out, nil

@@ -77,6 +77,7 @@ type addrInfo struct {
 	label     string
 	seconds   int // remaining valid lifetime
 	permanent bool
+	failed    bool // IPv6: another host had it (RFC 4862 section 5.4)
 }
 
 // assignment is one address to set, with its lifetimes.

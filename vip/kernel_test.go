@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -246,5 +247,27 @@ func TestAutoAndMAC(t *testing.T) {
 	again, err := l.vip(t, vip4).Link()
 	if err != nil || again.Index == byName.Index {
 		t.Errorf("re-created: %+v, %v", again, err)
+	}
+}
+
+// TestSetWhereDADFailed: an address that somebody else has set, and for which
+// duplicate address detection has failed, answers nobody, refreshed or not.
+func TestSetWhereDADFailed(t *testing.T) {
+	l := newLab(t)
+	v := l.vip(t, vip6)
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+l.node+"/accept_dad", []byte("1"), 0); err != nil {
+		t.Fatal(err)
+	}
+	ip(t, "-n", l.ns, "addr", "add", vip6.String()+"/64", "dev", l.peer, "nodad")
+	ip(t, "addr", "add", vip6.String()+"/128", "dev", l.node)
+	eventually(t, "failure", func() bool { return strings.Contains(ip(t, "addr", "show", "dev", l.node), "dadfailed") })
+	if _, err := v.Set(30, soon()); !errors.Is(err, errDuplicate) {
+		t.Errorf("the first set: %v", err)
+	}
+	if _, err := v.Set(30, soon()); err != nil {
+		t.Errorf("the second set: %v", err)
+	}
+	if got := ip(t, "addr", "show", "dev", l.node); !strings.Contains(got, vip6.String()+"/128") || strings.Contains(got, "dadfailed") {
+		t.Errorf("afterwards: %s", got)
 	}
 }

@@ -99,6 +99,7 @@ func parseAddr(m syscall.NetlinkMessage) (a addrInfo, ok bool) {
 	// The flag of both families, and the lifetime of all ones: neither bit nor
 	// number is trusted alone.
 	a.permanent = msg.Flags&unix.IFA_F_PERMANENT != 0
+	a.failed = msg.Family == unix.AF_INET6 && msg.Flags&unix.IFA_F_DADFAILED != 0
 	var addr netip.Addr
 	local := false
 	for _, at := range attrs {

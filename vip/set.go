@@ -144,8 +144,10 @@ func labelFor(name string) string {
 	return name + mark[:min(room, len(mark))]
 }
 
-// readBack looks for an address that would outlive what was asked, on any link,
-// and tries to delete it.
+var errDuplicate = errors.New("duplicate address detection has failed for it, so that it answers nobody: removed, to be set anew")
+
+// readBack looks for an address that would outlive what was asked, on any link, or
+// that answers nobody, and tries to delete it.
 func (v *VIP) readBack(done []assignment, lifetime int) error {
 	found, err := v.find()
 	if err != nil {
@@ -161,11 +163,16 @@ func (v *VIP) readBack(done []assignment, lifetime int) error {
 			}
 			continue
 		}
-		if !f.Permanent && f.Remaining <= lifetime {
+		if !f.Permanent && f.Remaining <= lifetime && !f.Failed {
 			continue
 		}
+		// A refresh leaves a failed address as it is.
+		why := ErrPermanent
+		if f.Failed {
+			why = errDuplicate
+		}
 		f = v.named(f)
-		errs = append(errs, fmt.Errorf("%v: %w", f, ErrPermanent))
+		errs = append(errs, fmt.Errorf("%v: %w", f, why))
 		if err := v.kernel.remove(f.LinkIndex, f.prefix()); err != nil {
 			errs = append(errs, fmt.Errorf("remove %v: %w", f, err))
 		}
