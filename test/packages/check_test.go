@@ -94,14 +94,15 @@ func link(name string) string { return edit(`/^address/a interface = "` + name +
 // file are not loaded by the daemon: the file is what is looked at.
 func faults(n *lab.Node, other *lab.Node) []fault {
 	const (
-		manifests = "/etc/kubernetes/manifests"
-		etcdYAML  = manifests + "/etcd.yaml"
-		apiYAML   = manifests + "/kube-apiserver.yaml"
-		havipTOML = "/etc/havip/havip.toml"
-		unit      = "/etc/systemd/system/havipd.service"
-		dropin    = "/etc/systemd/system/kubelet.service.d/10-test.conf"
-		admin     = "/etc/kubernetes/admin.conf"
-		reload    = "systemctl daemon-reload"
+		manifests      = "/etc/kubernetes/manifests"
+		etcdYAML       = manifests + "/etcd.yaml"
+		apiYAML        = manifests + "/kube-apiserver.yaml"
+		havipTOML      = "/etc/havip/havip.toml"
+		keepalivedLink = "/etc/systemd/system/multi-user.target.wants/keepalived.service"
+		unit           = "/etc/systemd/system/havipd.service"
+		dropin         = "/etc/systemd/system/kubelet.service.d/10-test.conf"
+		admin          = "/etc/kubernetes/admin.conf"
+		reload         = "systemctl daemon-reload"
 	)
 	vip := cluster.VIP4.String()
 	toTOML := restore(havipTOML)
@@ -134,7 +135,7 @@ func faults(n *lab.Node, other *lab.Node) []fault {
 			"rm -r $(dirname " + dropin + "); " + reload, nil},
 		{"kube-vip with cp_enable and this address", "rivals", "error",
 			"printf 'spec:\\n  containers:\\n  - name: k\\n    env:\\n    - {name: cp_enable, value: \"true\"}\\n    - {name: address, value: " + vip + "}\\n' >" + manifests + "/kube-vip.yaml", "rm " + manifests + "/kube-vip.yaml", nil},
-		{"keepalived with this address", "rivals", "error", "mkdir /etc/keepalived && echo 'virtual_ipaddress { " + vip + "/24 dev eth0 }' >/etc/keepalived/keepalived.conf", "rm -r /etc/keepalived", nil},
+		{"keepalived with this address", "rivals", "error", "mkdir /etc/keepalived && echo 'virtual_ipaddress { " + vip + "/24 dev eth0 }' >/etc/keepalived/keepalived.conf && ln -s /lib/systemd/system/keepalived.service " + keepalivedLink, "rm -r /etc/keepalived " + keepalivedLink, nil},
 		{"etcd advertises the VIP", "etcd-urls", "error", "sed -i 's|advertise-client-urls=https://" + n.Address.String() + "|advertise-client-urls=https://" + vip + "|' " + etcdYAML, restore(etcdYAML), nil},
 		{"the API server advertises the VIP", "node-ip", "error", "sed -i 's/advertise-address=.*/advertise-address=" + vip + "/' " + apiYAML, restore(apiYAML), nil},
 		{"kubelet's node IP is the VIP", "node-ip", "error", "echo KUBELET_EXTRA_ARGS=--node-ip=" + vip + " >/etc/default/kubelet", "rm /etc/default/kubelet", nil},
