@@ -3,9 +3,12 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
+	"havip/daemon/status"
+	"havip/election"
 	"havip/vip"
 )
 
@@ -69,4 +72,66 @@ func (d *daemon) watchLink(ctx context.Context, a Address, put func(any)) error 
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+func (l *loop) fromLink(ev vip.Event) {
+	switch e := ev.(type) {
+	case vip.AddressDeleted:
+		if v := l.machine.Glance(); v.Serving && v.Address == "present" && l.clock.Boot() < v.LivesTill-expiryUnsure {
+			l.reasserts++
+		}
+		l.step(election.AddressLost{})
+	case vip.AddressAdded:
+		if e.Permanent && l.adopt.Stage != status.AdoptNone {
+			return // another program's, from which the VIP is taken over
+		}
+		if !l.machine.Glance().Serving {
+			l.step(election.AddressAppeared{Until: l.clock.Boot() + election.MaxTakeover})
+		}
+	case vip.LinkChanged:
+		gone := e.Why == vip.LinkGone
+		if e.Link.Index == l.link.Index {
+			e.Link.Warnings = l.link.Warnings // a notice does not tell them
+		}
+		l.noticed = l.clock.Boot()
+		l.linkIs(e.Link, goneError(gone, e.Link.Name))
+		if !gone && e.Link.Up {
+			l.tellNeighbours()
+		}
+	case vip.Conflict:
+		l.conflict(e)
+	}
+}
+
+func goneError(gone bool, name string) error {
+	if gone {
+		return fmt.Errorf("link %s is gone", name)
+	}
+	return nil
+}
+
+// looked takes in a look at the link. What a notice said meanwhile is newer, but tells
+// no warnings.
+func (l *loop) looked(e linkIs) {
+	switch {
+	case e.begun >= l.noticed:
+		l.linkIs(e.link, e.err)
+	case e.err == nil && e.link.Index == l.link.Index:
+		l.link.Warnings = e.link.Warnings
+	}
+}
+
+func (l *loop) linkIs(link vip.Link, err error) {
+	if err != nil {
+		l.linkWhy = err.Error()
+		l.link.Up = false
+		l.step(election.Link{Reason: l.linkWhy})
+		return
+	}
+	l.link, l.linkWhy = link, ""
+	l.fencing.look(link.Index)
+	if !link.Up {
+		l.linkWhy = "no carrier on " + link.Name
+	}
+	l.step(election.Link{Present: true, Up: link.Up, Reason: l.linkWhy})
 }
