@@ -39,9 +39,10 @@ func TestTrials(t *testing.T) {
 		}
 	}()
 	const (
-		long = 500 * time.Millisecond
-		// of it, in milliseconds: what was answered before is read a little later
-		least, most = 450, 5000
+		// What is to be seen of it, in milliseconds: what was answered before is read a
+		// little later.
+		long        = 550 * time.Millisecond
+		least, most = 500, 5000
 	)
 
 	cut := play(t, s, fault{name: "cut", strike: func(s *stage) error {
